@@ -1,0 +1,58 @@
+# Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test unit lint format lock build clean
+
+export SAM_CLI_TELEMETRY := 0
+
+# `sam build` takes the first python3.13 on PATH, with its pip.
+WITH_TOOLS := PATH="$(CURDIR)/.venv/bin:$(CURDIR)/.tools/sam/bin:$$PATH"
+COMPILE := .tools/uv/bin/uv pip compile --quiet --python-version 3.13 --universal --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+POLLER_EXTRA := import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*project["optional-dependencies"]["poller"], sep="\n")
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install everything that the other targets use (they do it themselves, too)
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh sam
+
+run: ## Run everything here: AWS emulator, upstream simulator, poller, API (PORT=9000)
+	@scripts/bootstrap.sh local
+	@.venv/bin/python -m local.run
+
+test: lint ## Everything that CI checks
+	@scripts/bootstrap.sh sam
+	@$(WITH_TOOLS) .venv/bin/python -m pytest
+
+unit: ## The unit tests alone
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python -m pytest tests/unit
+
+lint: ## Style, format and types
+	@scripts/bootstrap.sh dev
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: ## Format the code, and mend what can be mended
+	@scripts/bootstrap.sh dev
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: ## Compile pyproject.toml into the requirements files
+	@scripts/bootstrap.sh dev
+	@$(COMPILE) pyproject.toml --extra poller --extra local --group dev -o requirements-dev.txt
+	@$(COMPILE) pyproject.toml --extra poller --extra local -c requirements-dev.txt -o requirements-local.txt
+	@$(COMPILE) --group emulator -o requirements-emulator.txt
+	@$(COMPILE) --group sam -o requirements-sam.txt
+	@$(COMPILE) pyproject.toml -c requirements-dev.txt -o shared/requirements.txt
+	@.venv/bin/python -c '$(POLLER_EXTRA)' | $(COMPILE) - -c requirements-dev.txt -o functions/poller/requirements.txt
+
+build: setup ## Build what is deployed, into .aws-sam
+	@$(WITH_TOOLS) sam build
+
+clean: ## Remove everything that was installed, built or logged
+	rm -rf .venv .tools .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
