@@ -1,0 +1,237 @@
+"""What `sam build` makes of the template runs in a bare Python 3.13, and holds what it should and no more.
+
+Needs the checkout's own SAM CLI in `.tools/sam`, and skips without it. Only `sam build` uses the network, to
+fetch the locked packages.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAM = ROOT / ".tools/sam/bin/sam"
+FUNCTIONS = {"PollerFunction": "poller", "ApiFunction": "api"}
+ARCHITECTURE = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+
+pytestmark = pytest.mark.skipif(
+    not SAM.exists(), reason="SAM CLI is not installed in .tools/sam (requirements-sam.txt says which)"
+)
+
+
+def run_sam(*arguments: str | Path, folder: Path) -> str:
+    """Run `sam` in a folder, without an account, and return what it printed."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        # `sam build` looks for python3.13 with pip: the one that runs the tests.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "SAM_CLI_TELEMETRY": "0",
+    }
+    done = subprocess.run(  # noqa: S603 - the checkout's own tool, no input from outside
+        [SAM, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout with leftovers in it that a package must not take along."""
+    copy = tmp_path_factory.mktemp("build") / "checkout"
+    leftovers = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
+    shutil.copytree(ROOT, copy, ignore=leftovers)
+    for folder in ("shared", *(f"functions/{name}" for name in FUNCTIONS.values())):
+        cache = copy / folder / "__pycache__"
+        cache.mkdir()
+        (cache / "leftover.cpython-313.pyc").write_bytes(b"")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def built(checkout: Path) -> Path:
+    """The folder that `sam build` filled, once for all tests."""
+    target = checkout.parent / "artifacts"
+    run_sam(
+        *("build", "--build-dir", target, "--cache-dir", checkout.parent / "cache"),
+        *("--parameter-overrides", f"Stage=dev Architecture={ARCHITECTURE}"),
+        folder=checkout,
+    )
+    return target
+
+
+def test_the_template_is_valid(checkout: Path) -> None:
+    """`sam validate --lint` has nothing to say against the template."""
+    assert "is a valid SAM Template" in run_sam("validate", "--lint", folder=checkout)
+
+
+TRANSFORM = """
+import json, sys
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+class NoManagedPolicies:
+    def load(self):
+        return {}
+
+template = yaml_parse(open("template.yaml").read())
+for resource in template["Resources"].values():
+    for uri in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
+        resource["Properties"][uri] = "s3://bucket/key"
+print(json.dumps(transform(template, {"Stage": "dev"}, NoManagedPolicies())["Resources"]))
+"""
+
+
+@pytest.fixture(scope="session")
+def transformed(checkout: Path) -> dict[str, Any]:
+    """The template's resources after SAM's own transform, as CloudFormation sees them."""
+    done = subprocess.run(  # noqa: S603 - the checkout's own tool, no input from outside
+        [SAM.with_name("python"), "-c", TRANSFORM],
+        cwd=checkout,
+        env={"AWS_DEFAULT_REGION": "us-east-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _properties(resources: dict[str, Any], resource_type: str) -> list[dict[str, Any]]:
+    return [it["Properties"] for it in resources.values() if it["Type"] == resource_type]
+
+
+def test_every_deployed_route_asks_for_a_signature(transformed: dict[str, Any]) -> None:
+    """After SAM's transform there is one API with one stage, and each of its methods is behind SigV4."""
+    (api,) = _properties(transformed, "AWS::ApiGateway::RestApi")
+    (stage,) = _properties(transformed, "AWS::ApiGateway::Stage")
+    assert stage["StageName"] == {"Ref": "Stage"}
+    assert stage["TracingEnabled"] is False
+    assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    assert api["MinimumCompressionSize"] == 1024
+    scheme = api["Body"]["components"]["securitySchemes"]["AWS_IAM"]
+    assert scheme["x-amazon-apigateway-authtype"] == "awsSigv4"
+    methods = [method for path in api["Body"]["paths"].values() for method in path.values()]
+    assert len(methods) >= 6
+    for method in methods:
+        assert method["security"] == [{"AWS_IAM": []}]
+        # With the caller's credentials here, each caller would need lambda:InvokeFunction.
+        assert "credentials" not in method["x-amazon-apigateway-integration"]
+
+
+def test_sam_adds_no_role_and_one_schedule(transformed: dict[str, Any]) -> None:
+    """The roles written in the template are all there are, and one rule starts the poller."""
+    roles = {name for name, it in transformed.items() if it["Type"] == "AWS::IAM::Role"}
+    assert roles == {"PollerRole", "ApiRole"}
+    (rule,) = _properties(transformed, "AWS::Events::Rule")
+    assert rule["State"] == "ENABLED"
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["PollerFunction", "Arn"]}]
+
+
+IMPORT = """
+import importlib, json, sys
+sys.path[:0] = sys.argv[2:]
+handler = importlib.import_module(sys.argv[1])
+assert callable(handler.lambda_handler)
+for name in ("shared", "boto3", "aws_lambda_powertools"):
+    importlib.import_module(name)
+print(json.dumps({name: getattr(it, "__file__", None) for name, it in sys.modules.items()}))
+"""
+
+
+@pytest.mark.parametrize(("function", "name"), FUNCTIONS.items())
+def test_a_built_handler_imports_in_a_bare_python(built: Path, function: str, name: str) -> None:
+    """Whatever a handler imports is in its own package or in the layer: nothing of this machine helps."""
+    package, layer = built / function, built / "SharedLayer/python"
+    done = subprocess.run(  # noqa: S603 - our own interpreter and artifacts
+        # -I: no environment, no current folder; -S: no site-packages.
+        [sys._base_executable, "-I", "-S", "-B", "-c", IMPORT, f"functions.{name}.handler", package, layer],
+        cwd=built,
+        env={
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "TABLE_NAME": "incidents",
+            "UPSTREAM_BASE_URL": "https://incidents.invalid",
+            "UPSTREAM_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:upstream-a1b2c3",
+            "UPSTREAM_CONCURRENCY": "4",
+            "RETENTION_DAYS": "400",
+            "POLL_INTERVAL_SECONDS": "300",
+            "POWERTOOLS_SERVICE_NAME": name,
+            "POWERTOOLS_METRICS_NAMESPACE": "test",
+            "POWERTOOLS_LOG_LEVEL": "INFO",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    modules: dict[str, str | None] = json.loads(done.stdout)
+    assert modules[f"functions.{name}.handler"] == str(package / f"functions/{name}/handler.py")
+    for from_layer in ("shared", "boto3", "aws_lambda_powertools"):
+        origin = modules[from_layer]
+        assert origin
+        assert Path(origin).is_relative_to(layer)
+    standard_library = Path(os.__file__).resolve().parent
+    for module, origin in modules.items():
+        if origin and not origin.startswith("<"):
+            home = Path(origin).resolve()
+            assert "site-packages" not in home.parts, module
+            assert any(home.is_relative_to(it) for it in (package, layer, standard_library)), (module, origin)
+
+
+def _files(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.relative_to(folder).parts
+    }
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("PollerFunction/functions/poller", "functions/poller"),
+        ("ApiFunction/functions/api", "functions/api"),
+        ("SharedLayer/python/shared", "shared"),
+    ],
+)
+def test_a_package_holds_its_sources_and_no_more(
+    built: Path, checkout: Path, package: str, source: str
+) -> None:
+    """Each source file is there under its import path, and each file there is a source file."""
+    sources = _files(checkout / source)
+    assert "requirements.txt" in sources
+    assert _files(built / package) == sources
+
+
+def test_packages_hold_no_leftovers_and_nothing_of_the_others(built: Path) -> None:
+    """No bytecode of another machine, no tests, no local run, no other function."""
+    assert {path.name for path in built.iterdir()} == {
+        "PollerFunction",
+        "ApiFunction",
+        "SharedLayer",
+        "template.yaml",
+    }
+    everything = list(built.rglob("*"))
+    assert any(path.suffix == ".py" for path in everything)
+    assert not [path for path in everything if path.name == "__pycache__" or path.suffix == ".pyc"]
+    assert {path.name for path in (built / "ApiFunction").iterdir()} == {"functions"}
+    assert {path.name for path in (built / "SharedLayer").iterdir()} == {"python"}
+    for function, name in FUNCTIONS.items():
+        assert {path.name for path in (built / function / "functions").iterdir()} == {name}
+    top = {
+        path.name
+        for folder in ("PollerFunction", "SharedLayer/python")
+        for path in (built / folder).iterdir()
+    }
+    assert {"requests", "boto3"} <= top
+    assert not top & {"tests", "local", "docs", "events", "benchmarks", "template.yaml"}

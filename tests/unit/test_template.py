@@ -1,0 +1,517 @@
+"""The template, samconfig.toml, the sample events and the packages' requirements say what they must say."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = {"PollerFunction": "poller", "ApiFunction": "api"}
+ROUTES = {
+    (method, path)
+    for path in ("/incidents", "/employees/{employee_id}/incidents", "/health")
+    for method in ("get", "head")
+}
+
+type Node = dict[str, Any]
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms: `!Sub x` becomes `{"Fn::Sub": "x"}`, and so on."""
+
+
+def _intrinsic(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> Node:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    if isinstance(node, yaml.MappingNode):
+        return {name: loader.construct_mapping(node, deep=True)}
+    return {name: node.value.split(".", 1) if name == "Fn::GetAtt" else node.value}
+
+
+_TemplateLoader.add_multi_constructor("!", _intrinsic)
+
+
+def _load_template() -> Node:
+    return yaml.load((ROOT / "template.yaml").read_text(), Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
+
+
+TEMPLATE = _load_template()
+PARAMETERS: Node = TEMPLATE["Parameters"]
+RESOURCES: Node = TEMPLATE["Resources"]
+SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+
+def properties(logical_id: str) -> Node:
+    return RESOURCES[logical_id]["Properties"]
+
+
+def of_type(resource_type: str) -> Node:
+    return {name: it["Properties"] for name, it in RESOURCES.items() if it["Type"] == resource_type}
+
+
+def events(logical_id: str, event_type: str) -> list[Node]:
+    return [it["Properties"] for it in properties(logical_id)["Events"].values() if it["Type"] == event_type]
+
+
+def strings(node: object) -> Iterator[str]:
+    """Every text in a node, keys left out."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for value in node.values():
+            yield from strings(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from strings(value)
+
+
+def permissions(role: str) -> set[tuple[str, str]]:
+    """`(action, resource)` of each allowed action of a role; a resource as its JSON text."""
+    found = set()
+    for policy in properties(role)["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys()
+            actions = statement["Action"]
+            for action in actions if isinstance(actions, list) else [actions]:
+                found.add((action, json.dumps(statement["Resource"])))
+    return found
+
+
+def arn(logical_id: str) -> str:
+    return json.dumps({"Fn::GetAtt": [logical_id, "Arn"]})
+
+
+# ---------------------------------------------------------------- names that others rely on
+
+
+def test_the_promised_logical_ids_have_the_promised_types() -> None:
+    """Outside checks find the functions, the table and the API under the names of the design."""
+    promised = {
+        "PollerFunction": "AWS::Serverless::Function",
+        "ApiFunction": "AWS::Serverless::Function",
+        "IncidentTable": "AWS::DynamoDB::Table",
+        "IncidentApi": "AWS::Serverless::Api",
+    }
+    assert {name: RESOURCES[name]["Type"] for name in promised} == promised
+
+
+@pytest.mark.parametrize(("function", "name"), FUNCTIONS.items())
+def test_handlers_have_one_import_path_everywhere(function: str, name: str) -> None:
+    """`functions.<name>.handler` and `shared` are what a test imports and what Lambda imports."""
+    assert properties(function)["Handler"] == f"functions.{name}.handler.lambda_handler"
+    assert properties(function)["CodeUri"] == f"functions/{name}/"
+    assert RESOURCES[function]["Metadata"]["BuildProperties"] == {
+        "ParentPackageMode": "explicit",
+        "ParentPackages": f"functions.{name}",
+    }
+    assert {"Ref": "SharedLayer"} in TEMPLATE["Globals"]["Function"]["Layers"]
+    assert RESOURCES["SharedLayer"]["Metadata"]["BuildProperties"] == {
+        "ParentPackageMode": "explicit",
+        "ParentPackages": "shared",
+    }
+
+
+def test_the_layer_is_built_for_the_functions_processor() -> None:
+    """`sam build` takes x86_64 for a layer unless it is told: one parameter decides for all three."""
+    architecture = {"Ref": "Architecture"}
+    assert RESOURCES["SharedLayer"]["Metadata"]["BuildArchitecture"] == architecture
+    assert properties("SharedLayer")["CompatibleArchitectures"] == [architecture]
+    assert TEMPLATE["Globals"]["Function"]["Architectures"] == [architecture]
+    assert PARAMETERS["Architecture"]["Default"] == "arm64"
+    assert properties("SharedLayer")["CompatibleRuntimes"] == [TEMPLATE["Globals"]["Function"]["Runtime"]]
+    assert RESOURCES["SharedLayer"]["Metadata"]["BuildMethod"] == TEMPLATE["Globals"]["Function"]["Runtime"]
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (
+            "PollerFunction",
+            {
+                "TABLE_NAME",
+                "UPSTREAM_BASE_URL",
+                "UPSTREAM_SECRET_ARN",
+                "UPSTREAM_CONCURRENCY",
+                "RETENTION_DAYS",
+                "POWERTOOLS_SERVICE_NAME",
+                "POWERTOOLS_METRICS_NAMESPACE",
+                "POWERTOOLS_LOG_LEVEL",
+                "AWS_ENDPOINT_URL_DYNAMODB",
+                "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            },
+        ),
+        (
+            "ApiFunction",
+            {
+                "TABLE_NAME",
+                "RETENTION_DAYS",
+                "POLL_INTERVAL_SECONDS",
+                "POWERTOOLS_SERVICE_NAME",
+                "POWERTOOLS_METRICS_NAMESPACE",
+                "POWERTOOLS_LOG_LEVEL",
+                "AWS_ENDPOINT_URL_DYNAMODB",
+            },
+        ),
+    ],
+)
+def test_each_function_gets_exactly_its_environment(function: str, names: set[str]) -> None:
+    """A function sees the variables it reads and no other; a new one is added here on purpose."""
+    assert "Environment" not in TEMPLATE["Globals"]["Function"]
+    assert properties(function)["Environment"]["Variables"].keys() == names
+
+
+def test_an_empty_endpoint_never_hides_the_emulators() -> None:
+    """`AWS_ENDPOINT_URL` is left to the platform: empty, it would send an emulator's functions to AWS."""
+    for function in FUNCTIONS:
+        variables = properties(function)["Environment"]["Variables"]
+        endpoints = {name: value for name, value in variables.items() if name.startswith("AWS_ENDPOINT_URL")}
+        assert endpoints
+        assert "AWS_ENDPOINT_URL" not in endpoints
+        assert all(value == {"Ref": "AwsEndpointUrl"} for value in endpoints.values())
+    assert PARAMETERS["AwsEndpointUrl"]["Default"] == ""
+
+
+def test_a_deployed_stack_never_talks_to_an_emulator() -> None:
+    """CloudFormation refuses a stack whose functions would send incidents to another address."""
+    (assertion,) = TEMPLATE["Rules"]["NoEmulatorInAws"]["Assertions"]
+    assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "AwsEndpointUrl"}, ""]}
+    assert "RuleCondition" not in TEMPLATE["Rules"]["NoEmulatorInAws"]
+
+
+# ---------------------------------------------------------------- parameters
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_parameter_is_described_and_bounded(name: str) -> None:
+    """A wrong value is refused before anything is made, and what is meant stands beside it."""
+    parameter = PARAMETERS[name]
+    assert len(parameter["Description"]) > 20
+    if "AllowedValues" in parameter:
+        return
+    if parameter["Type"] == "Number":
+        assert (
+            parameter["MinValue"] <= parameter.get("Default", parameter["MinValue"]) <= parameter["MaxValue"]
+        )
+    else:
+        assert parameter["Type"] == "String"
+        assert parameter["AllowedPattern"].startswith("^")
+        assert parameter["AllowedPattern"].endswith("$")
+        assert parameter["MaxLength"]
+        assert parameter["ConstraintDescription"].startswith("must be ")
+
+
+def test_every_parameter_is_shown_in_a_group() -> None:
+    """The console and `sam deploy --guided` show no parameter without its place."""
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    assert sorted(shown) == sorted(PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        ("https://incidents.example.com", True),
+        ("https://incidents.example.com/", True),
+        ("http://127.0.0.1:8123/api/v1", True),
+        ("http://[::1]:8123", True),
+        ("https://user:password@incidents.example.com", False),
+        ("https://incidents.example.com/a@b", False),
+        ("https://incidents.example.com/?key=1", False),
+        ("https://incidents.example.com/#top", False),
+        ("https://", False),
+        ("https:///path", False),
+        ("ftp://incidents.example.com", False),
+        ("incidents.example.com", False),
+        ("https://incidents.example.com /x", False),
+        ("https://incidents.example.com\nx", False),
+        ("", False),
+    ],
+)
+def test_the_upstreams_address_carries_no_credentials(value: str, accepted: bool) -> None:
+    """Credentials live in Secrets Manager; an address that holds some is refused at deployment."""
+    assert "Default" not in PARAMETERS["UpstreamBaseUrl"]
+    assert bool(re.fullmatch(PARAMETERS["UpstreamBaseUrl"]["AllowedPattern"], value)) is accepted
+
+
+def test_the_stage_is_never_guessed() -> None:
+    """Parameters on a command line replace samconfig's: without a default a forgotten stage is an error."""
+    assert "Default" not in PARAMETERS["Stage"]
+    assert PARAMETERS["Stage"]["AllowedValues"] == ["dev", "staging", "prod"]
+
+
+def test_the_poll_interval_means_the_same_everywhere() -> None:
+    """The schedule's minutes are the API's seconds, for every value allowed, and divide an hour evenly."""
+    minutes = PARAMETERS["PollIntervalMinutes"]["AllowedValues"]
+    assert [int(value) for value in minutes] == [1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30]
+    assert all(60 % int(value) == 0 for value in minutes)
+    # Text, because `sam local` looks a number up in vain.
+    assert all(isinstance(value, str) for value in [*minutes, PARAMETERS["PollIntervalMinutes"]["Default"]])
+    assert TEMPLATE["Mappings"]["PollIntervals"] == {
+        value: {"Seconds": str(60 * int(value))} for value in minutes
+    }
+    assert properties("ApiFunction")["Environment"]["Variables"]["POLL_INTERVAL_SECONDS"] == {
+        "Fn::FindInMap": ["PollIntervals", {"Ref": "PollIntervalMinutes"}, "Seconds"]
+    }
+    (schedule,) = events("PollerFunction", "Schedule")
+    assert schedule["Schedule"] == {"Fn::Sub": "cron(0/${PollIntervalMinutes} * * * ? *)"}
+    assert schedule["Enabled"] is True
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_the_table_has_the_keys_of_the_design_and_outlives_the_stack() -> None:
+    """One table, `pk` and `sk`; its data survives a deleted stack and a bad write."""
+    (name,) = of_type("AWS::DynamoDB::Table")
+    table = properties(name)
+    assert table["KeySchema"] == [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ]
+    assert {it["AttributeName"]: it["AttributeType"] for it in table["AttributeDefinitions"]} == {
+        "pk": "S",
+        "sk": "S",
+    }
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert RESOURCES[name]["DeletionPolicy"] == RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+    assert table["DeletionProtectionEnabled"] == {"Fn::If": ["IsProduction", True, False]}
+    assert TEMPLATE["Conditions"]["IsProduction"] == {"Fn::Equals": [{"Ref": "Stage"}, "prod"]}
+    assert "TableName" not in table
+
+
+def test_no_stack_update_can_overwrite_the_filled_in_credentials() -> None:
+    """CloudFormation knows no value of the secret: it has none to put back, and none looks valid."""
+    (name,) = of_type("AWS::SecretsManager::Secret")
+    assert not {"SecretString", "GenerateSecretString", "Name"} & properties(name).keys()
+    fill = TEMPLATE["Outputs"]["FillUpstreamSecretCommand"]["Value"]["Fn::Sub"]
+    assert fill.startswith("aws secretsmanager put-secret-value ")
+    assert f"--secret-id ${{{name}}} " in fill
+    assert fill.endswith("--secret-string file:///dev/stdin")
+
+
+# ---------------------------------------------------------------- permissions
+
+
+def test_the_poller_may_do_exactly_this() -> None:
+    """The poller reads and appends incidents, reads one secret and writes its own log."""
+    assert permissions("PollerRole") == {
+        ("dynamodb:GetItem", arn("IncidentTable")),
+        ("dynamodb:BatchGetItem", arn("IncidentTable")),
+        ("dynamodb:Query", arn("IncidentTable")),
+        ("dynamodb:PutItem", arn("IncidentTable")),
+        ("dynamodb:UpdateItem", arn("IncidentTable")),
+        ("dynamodb:BatchWriteItem", arn("IncidentTable")),
+        ("secretsmanager:GetSecretValue", json.dumps({"Ref": "UpstreamSecret"})),
+        ("logs:CreateLogStream", arn("PollerLogGroup")),
+        ("logs:PutLogEvents", arn("PollerLogGroup")),
+    }
+
+
+def test_the_api_can_neither_write_nor_see_the_credentials() -> None:
+    """A hole in the API gives away reads of incidents, never a write and never the upstream's password."""
+    allowed = permissions("ApiRole")
+    assert allowed == {
+        ("dynamodb:GetItem", arn("IncidentTable")),
+        ("dynamodb:Query", arn("IncidentTable")),
+        ("logs:CreateLogStream", arn("ApiLogGroup")),
+        ("logs:PutLogEvents", arn("ApiLogGroup")),
+    }
+    assert "UpstreamSecret" not in set(strings(RESOURCES["ApiRole"]))
+    assert not any("UpstreamSecret" in text for text in strings(properties("ApiFunction")))
+
+
+def test_roles_have_no_wildcard_and_no_second_source_of_permissions() -> None:
+    """What the two tests above list is all there is: no managed policy, no SAM policy, no third role."""
+    roles = of_type("AWS::IAM::Role")
+    assert roles.keys() == {"PollerRole", "ApiRole"}
+    for role in roles.values():
+        assert not any("*" in text for text in strings(role))
+        assert "ManagedPolicyArns" not in role
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+        assert trust["Action"] == "sts:AssumeRole"
+    assert not {name for name in RESOURCES if "Policy" in RESOURCES[name]["Type"]}
+    for function, role in {"PollerFunction": "PollerRole", "ApiFunction": "ApiRole"}.items():
+        assert properties(function)["Role"] == {"Fn::GetAtt": [role, "Arn"]}
+        assert not {"Policies", "Connectors"} & properties(function).keys()
+
+
+@pytest.mark.parametrize(
+    ("function", "group"), {"PollerFunction": "PollerLogGroup", "ApiFunction": "ApiLogGroup"}.items()
+)
+def test_logs_are_kept_as_long_as_asked_and_no_longer(function: str, group: str) -> None:
+    """Each function writes to a log group of its own whose retention is a parameter."""
+    assert properties(function)["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": {"Ref": group}}
+    assert properties(group)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert of_type("AWS::Logs::LogGroup").keys() == {"PollerLogGroup", "ApiLogGroup"}
+    names = [it["LogGroupName"]["Fn::Sub"] for it in of_type("AWS::Logs::LogGroup").values()]
+    assert len(set(names)) == len(names)
+
+
+# ---------------------------------------------------------------- functions
+
+
+def test_lambda_and_eventbridge_never_repeat_a_poll() -> None:
+    """A failed or late poll is followed by the next tick, not by a second one at the same time."""
+    never = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+    assert properties("PollerFunction")["EventInvokeConfig"] == never
+    (schedule,) = events("PollerFunction", "Schedule")
+    assert schedule["RetryPolicy"] == never
+    assert properties("PollerFunction")["Timeout"] == 240
+
+
+def test_the_api_answers_before_the_gateway_gives_up() -> None:
+    """API Gateway waits 29 seconds: the function ends before."""
+    assert 0 < properties("ApiFunction")["Timeout"] < 29
+
+
+def test_every_route_has_its_get_and_head_on_the_one_api() -> None:
+    """Routes are on IncidentApi by name: without it SAM would make a second API, without our authorizer."""
+    routes = events("ApiFunction", "Api")
+    assert {(it["Method"], it["Path"]) for it in routes} == ROUTES
+    assert len(routes) == len(ROUTES)
+    assert all(it["RestApiId"] == {"Ref": "IncidentApi"} for it in routes)
+
+
+def test_no_route_is_open() -> None:
+    """SigV4 by default, and no event that says otherwise."""
+    assert properties("IncidentApi")["Auth"] == {"DefaultAuthorizer": "AWS_IAM", "InvokeRole": "NONE"}
+    for route in events("ApiFunction", "Api"):
+        assert "Auth" not in route
+
+
+def test_everything_that_takes_tags_carries_its_stage() -> None:
+    """Costs and resources of a stage can be told apart."""
+    tagged = {"Application": "security-incident-api", "Stage": {"Ref": "Stage"}}
+    assert TEMPLATE["Globals"]["Function"]["Tags"] == tagged
+    assert properties("IncidentApi")["Tags"] == tagged
+    native = {name for name, it in RESOURCES.items() if not it["Type"].startswith("AWS::Serverless::")}
+    assert native
+    for name in native:
+        assert {it["Key"]: it["Value"] for it in properties(name)["Tags"]} == tagged
+
+
+def test_outputs_tell_what_to_do_next() -> None:
+    """After a deployment one finds API, table and functions, fills the secret and asks for a page."""
+    assert TEMPLATE["Outputs"].keys() == {
+        "ApiUrl",
+        "IncidentApiId",
+        "IncidentTableName",
+        "PollerFunctionName",
+        "ApiFunctionName",
+        "UpstreamSecretArn",
+        "FillUpstreamSecretCommand",
+        "CurlCommand",
+    }
+    assert all(it["Description"] for it in TEMPLATE["Outputs"].values())
+    url = TEMPLATE["Outputs"]["ApiUrl"]["Value"]["Fn::Sub"]
+    curl = TEMPLATE["Outputs"]["CurlCommand"]["Value"]["Fn::Sub"]
+    assert "--aws-sigv4" in curl
+    assert f'"{url}/incidents"' in curl
+
+
+# ---------------------------------------------------------------- samconfig.toml
+
+
+@pytest.mark.parametrize(
+    ("environment", "stage"), [("default", "dev"), ("dev", "dev"), ("staging", "staging"), ("prod", "prod")]
+)
+def test_samconfig_deploys_each_stage_into_its_own_stack(environment: str, stage: str) -> None:
+    """`--config-env` alone picks stack and stage; nothing of an account is written down."""
+    config = SAMCONFIG[environment]
+    assert config["global"]["parameters"] == {
+        "stack_name": f"security-incident-api-{stage}",
+        "parameter_overrides": [f"Stage={stage}"],
+    }
+    assert config["build"]["parameters"] == {"cached": True, "parallel": True}
+    assert config["validate"]["parameters"] == {"lint": True}
+    deploy = config["deploy"]["parameters"]
+    assert deploy["resolve_s3"] is True
+    assert deploy["capabilities"] == "CAPABILITY_IAM"
+    assert deploy.get("confirm_changeset", False) is (stage == "prod")
+    assert not {"region", "profile", "s3_bucket", "role_arn"} & deploy.keys()
+
+
+def test_samconfig_knows_every_stage() -> None:
+    """A stage that the template allows has its environment, and no other exists."""
+    assert SAMCONFIG.keys() - {"version"} == {"default", *PARAMETERS["Stage"]["AllowedValues"]}
+
+
+# ---------------------------------------------------------------- events/
+
+
+@pytest.mark.parametrize("name", ["incidents", "employee", "health"])
+def test_sample_requests_are_for_routes_that_exist(name: str) -> None:
+    """What `sam local invoke ApiFunction` is fed matches a route, its path and its parameters."""
+    event = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    assert (event["httpMethod"].lower(), event["resource"]) in ROUTES
+    assert event["resource"].format(**(event["pathParameters"] or {})) == event["path"]
+    context = event["requestContext"]
+    assert (context["resourcePath"], context["httpMethod"]) == (event["resource"], event["httpMethod"])
+    assert context["path"] == f"/{context['stage']}{event['path']}"
+    many = event["multiValueQueryStringParameters"]
+    assert event["queryStringParameters"] == (many and {key: values[-1] for key, values in many.items()})
+    assert event["multiValueHeaders"] == {key: [value] for key, value in event["headers"].items()}
+
+
+def test_the_sample_schedule_is_the_rules() -> None:
+    """What `sam local invoke PollerFunction` is fed is what EventBridge sends for the template's rule."""
+    event = json.loads((ROOT / "events" / "schedule.json").read_text())
+    assert (event["source"], event["detail-type"], event["detail"]) == ("aws.events", "Scheduled Event", {})
+    (schedule,) = events("PollerFunction", "Schedule")
+    stack = SAMCONFIG["default"]["global"]["parameters"]["stack_name"]
+    rule = schedule["Name"]["Fn::Sub"].replace("${AWS::StackName}", stack)
+    assert [arn.rsplit("/")[-1] for arn in event["resources"]] == [rule]
+
+
+def test_every_sample_event_is_checked() -> None:
+    """A new sample is added to the tests above on purpose."""
+    assert {path.name for path in (ROOT / "events").iterdir()} == {
+        "schedule.json",
+        "incidents.json",
+        "employee.json",
+        "health.json",
+    }
+
+
+# ---------------------------------------------------------------- functions/*/requirements.txt
+
+
+def _locked(path: Path) -> dict[str, str]:
+    """Package to version, of a lock file in which each package has a hash and nothing else stands."""
+    text = path.read_text().replace("\\\n", " ")
+    versions = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            match = re.fullmatch(r"([a-z0-9-]+)==([^\s;]+)( ; [^-]+?)?(\s+--hash=sha256:[0-9a-f]{64})+", line)
+            assert match, line
+            versions[match[1]] = match[2]
+    return versions
+
+
+def test_the_poller_carries_what_pyproject_says() -> None:
+    """The lock has each package of the extra `poller`, and agrees with the layer on those that both hold."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = {re.split(r"[<>=!~ ]", it)[0] for it in pyproject["project"]["optional-dependencies"]["poller"]}
+    locked = _locked(ROOT / "functions/poller/requirements.txt")
+    layer = _locked(ROOT / "shared/requirements.txt")
+    assert wanted
+    assert wanted <= locked.keys()
+    assert not {"boto3", "botocore", "aws-lambda-powertools"} & locked.keys()
+    for package in locked.keys() & layer.keys():
+        assert locked[package] == layer[package]
+
+
+def test_the_api_carries_nothing_but_the_layer() -> None:
+    """Each package of its own would be imported at every cold start."""
+    assert _locked(ROOT / "functions/api/requirements.txt") == {}
