@@ -1,0 +1,1 @@
+"""The reader: answers from what the poller laid out."""

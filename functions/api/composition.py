@@ -1,0 +1,42 @@
+"""Putting the reader together: the only place that makes its client and reads its environment."""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver
+
+from functions.api.configuration import read_configuration
+from functions.api.cursors import Cursors
+from functions.api.incidents import IncidentAnswers
+from functions.api.routes import make_routes
+from functions.api.walk import Walker
+from shared.aws import make_dynamodb
+from shared.store.table import Table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+def build(
+    environ: Mapping[str, str], *, logger: Logger, dynamodb: "DynamoDBClient | None" = None
+) -> APIGatewayRestResolver:
+    """A reader of this environment; the client may come from outside.
+
+    Raises :class:`shared.configuration.ConfigurationError` that names what is missing.
+    """
+    configuration = read_configuration(environ)
+    # API Gateway gives up after 29 seconds: an answer that comes later is nobody's.
+    table = Table(configuration.table_name, client=dynamodb or make_dynamodb(read_timeout=5, attempts=3))
+    answers = IncidentAnswers(table, walker=Walker(table, configuration.retention), cursors=Cursors(table))
+    return make_routes(
+        table, answers, poll_interval_seconds=configuration.poll_interval_seconds, logger=logger
+    )
+
+
+@cache
+def built(logger: Logger) -> APIGatewayRestResolver:
+    """The reader of this container, made at its first request."""
+    return build(os.environ, logger=logger)

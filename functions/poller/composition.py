@@ -1,0 +1,47 @@
+"""Putting the poller together: the only place that makes its clients and reads its environment."""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from functions.poller.configuration import read_configuration
+from functions.poller.credentials import CredentialsSource
+from functions.poller.poll import Poller
+from functions.poller.upstream import Upstream
+from shared.aws import make_dynamodb, make_secretsmanager
+from shared.store.table import Table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+def build(
+    environ: Mapping[str, str],
+    *,
+    dynamodb: "DynamoDBClient | None" = None,
+    secretsmanager: "SecretsManagerClient | None" = None,
+) -> Poller:
+    """A poller of this environment; clients may come from outside.
+
+    Raises :class:`shared.configuration.ConfigurationError` that names what is missing.
+    """
+    configuration = read_configuration(environ)
+    dynamodb = dynamodb or make_dynamodb(read_timeout=10, attempts=5)
+    secretsmanager = secretsmanager or make_secretsmanager(read_timeout=5, attempts=3)
+    return Poller(
+        table=Table(configuration.table_name, client=dynamodb),
+        upstream=Upstream(
+            configuration.upstream_base_url,
+            credentials=CredentialsSource(configuration.upstream_secret, client=secretsmanager),
+        ),
+        retention=configuration.retention,
+        concurrency=configuration.upstream_concurrency,
+    )
+
+
+@cache
+def built() -> Poller:
+    """The poller of this container, made at its first invocation."""
+    return build(os.environ)

@@ -1,0 +1,23 @@
+"""The poller's Lambda: one poll for each event of the schedule."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.poller.composition import built
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Poll once. The event is EventBridge's, and nothing of it is used: any event means "now".
+
+    Returns the :class:`functions.poller.poll.PollSummary` as JSON.
+    """
+    summary = asdict(built().poll(seconds_left=context.get_remaining_time_in_millis() / 1000))
+    logger.info("poll ended", poll=summary)
+    return summary

@@ -1,0 +1,1 @@
+"""The domain, the store and the configuration that both functions share."""

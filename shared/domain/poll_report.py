@@ -1,0 +1,122 @@
+"""What a poll says of itself and of each source: what `/health` and the alarms live on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from shared.domain.incident import INCIDENT_TYPES
+
+IDENTITIES_SOURCE = "identities"
+ALL_SOURCES = (IDENTITIES_SOURCE, *INCIDENT_TYPES)
+
+type SourceState = Literal["fresh", "stale", "never_taken"]
+
+
+@dataclass(frozen=True, slots=True)
+class PollError:
+    """Why something failed: a class for counting, the HTTP status if there was one, and one sentence.
+
+    Never a URL, a credential, a record or a traceback. ``at`` is epoch seconds.
+    """
+
+    error_class: str
+    message: str
+    status: int | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """One source, as of the last poll.
+
+    ``records``, ``rejected`` and ``too_old`` are gauges of the last window that was taken;
+    ``latency_ms`` and ``attempts`` are of the last poll; times are epoch seconds.
+    """
+
+    state: SourceState = "never_taken"
+    records: int = 0
+    rejected: int = 0
+    too_old: int = 0
+    latency_ms: int = 0
+    attempts: int = 0
+    last_success_at: float | None = None
+    last_error: PollError | None = None
+
+    def failed(self, error: PollError, *, latency_ms: int, attempts: int) -> "SourceReport":
+        """The source after a poll could not take it: its last data stay, marked stale."""
+        return replace(
+            self,
+            state="never_taken" if self.last_success_at is None else "stale",
+            latency_ms=latency_ms,
+            attempts=attempts,
+            last_error=error,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PollReport:
+    """The last poll. A poll succeeds when it took at least one source of incidents in and stored it.
+
+    ``last_error`` is None after a success. ``identities_digest`` is of the identities last fetched, at
+    ``sources["identities"].last_success_at``. Times are epoch seconds.
+    """
+
+    attempted_at: float = 0.0
+    duration_ms: int = 0
+    last_success_at: float | None = None
+    consecutive_failures: int = 0
+    last_error: PollError | None = None
+    identities_digest: str = ""
+    sources: Mapping[str, SourceReport] = field(
+        default_factory=lambda: {source: SourceReport() for source in ALL_SOURCES}
+    )
+
+    @property
+    def rejected(self) -> int:
+        """Records in the last windows that can't be incidents."""
+        return sum(self.sources[source].rejected for source in INCIDENT_TYPES)
+
+    @property
+    def too_old(self) -> int:
+        """Records in the last windows that were older than the retention."""
+        return sum(self.sources[source].too_old for source in INCIDENT_TYPES)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last poll took every source of incidents in."""
+        return all(self.sources[source].state == "fresh" for source in INCIDENT_TYPES)
+
+    def crashed(self, error: PollError, *, duration_ms: int) -> "PollReport":
+        """The report after a poll that failed on this side: the sources are as they were."""
+        return replace(
+            self,
+            attempted_at=error.at,
+            duration_ms=duration_ms,
+            consecutive_failures=self.consecutive_failures + 1,
+            last_error=error,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "PollReport":
+        """What :meth:`to_json` made, by this version or by its neighbour during a deployment."""
+        known = {source: _source_report(value["sources"].get(source)) for source in ALL_SOURCES}
+        return cls(**_known(cls, value) | {"last_error": _poll_error(value["last_error"]), "sources": known})
+
+
+def _poll_error(value: Mapping[str, Any] | None) -> PollError | None:
+    return PollError(**_known(PollError, value)) if value else None
+
+
+def _source_report(value: Mapping[str, Any] | None) -> SourceReport:
+    if not value:
+        return SourceReport()
+    return SourceReport(**_known(SourceReport, value) | {"last_error": _poll_error(value["last_error"])})
+
+
+def _known(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(cls)}
+    return {name: each for name, each in value.items() if name in names}

@@ -1,0 +1,81 @@
+"""A source's rolling window: what it served, sorted out before anything is decided about it."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.domain.exact_json import JsonValue, MalformedJsonError, render
+from shared.domain.incident import Incident, RejectedRecordError, normalise, rejected_id
+from shared.domain.journal import Rejected
+from shared.domain.retention import Retention
+
+DIGEST_BYTES = 12
+# Rejected records may have no time: they share a bucket that no hour of a timestamp can be.
+_REJECTED_BUCKET = -1
+_REJECTED_RECORD_CHARACTERS = 4_096
+
+
+class MalformedWindowError(ValueError):
+    """The source's answer is not ``{"results": [...]}``: it is not taken at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One source's answer: by id what can be an incident and what can't, and how many are past their time.
+
+    ``records`` counts what was served, equal records and too old ones included.
+    """
+
+    type: str
+    records: int
+    incidents: Mapping[str, Incident]
+    rejected: Mapping[str, Rejected]
+    too_old: int
+
+    def ids_by_hour(self) -> Mapping[int, Sequence[str]]:
+        """Ids by the hour of their timestamp (epoch seconds // 3600); rejected ones in one of their own."""
+        by_hour: dict[int, list[str]] = defaultdict(list)
+        for incident in self.incidents.values():
+            by_hour[int(incident.timestamp.partition(".")[0]) // 3600].append(incident.id)
+        if self.rejected:
+            by_hour[_REJECTED_BUCKET].extend(self.rejected)
+        return by_hour
+
+
+def digest_ids(ids: Sequence[str]) -> bytes:
+    """A digest of a set of ids: 96 bits, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).digest()[:DIGEST_BYTES]
+
+
+def sort_out(incident_type: str, answer: JsonValue, *, now: float, retention: Retention) -> Window:
+    """Make a window of a source's parsed answer, at ``now`` (epoch seconds).
+
+    A record that can't be an incident is set aside with its reason; the rest goes on. Raises
+    :class:`MalformedWindowError` when the answer as a whole is not what a source serves.
+    """
+    results = answer.get("results") if isinstance(answer, Mapping) else None
+    if not isinstance(results, list):
+        raise MalformedWindowError("the answer is not an object with a list of results")
+    incidents: dict[str, Incident] = {}
+    rejected: dict[str, Rejected] = {}
+    too_old = 0
+    for record in results:
+        try:
+            incident = normalise(incident_type, record, now=now)
+        except RejectedRecordError as error:
+            record_id = rejected_id(incident_type, record)
+            rejected[record_id] = Rejected(record_id, incident_type, error.code, str(error), _excerpt(record))
+            continue
+        if retention.is_too_old(incident.timestamp, now):
+            too_old += 1
+        else:
+            incidents.setdefault(incident.id, incident)
+    return Window(incident_type, len(results), incidents, rejected, too_old)
+
+
+def _excerpt(record: JsonValue) -> str:
+    try:
+        return render(record)[:_REJECTED_RECORD_CHARACTERS]
+    except MalformedJsonError:
+        return ""

@@ -1,0 +1,56 @@
+"""The journal in the table: append-only, one item an entry."""
+
+from shared.domain.journal import Entry, Totals, decode_decisions, encode_decisions
+from shared.domain.retention import Retention
+from shared.domain.rfc3339 import parse_rfc3339
+from shared.store.expiry import expiry
+from shared.store.keys import journal_key
+from shared.store.table import Item, Table
+
+
+class CommitConflictError(Exception):
+    """Another poll committed at this sequence first: what this one decided rests on an old state."""
+
+
+def read_entry(table: Table, sequence: int) -> Entry | None:
+    """The entry at ``sequence``, or None if nothing is committed there yet."""
+    item = table.get(journal_key(sequence))
+    return _decode(item) if item else None
+
+
+def commit_entry(table: Table, entry: Entry, retention: Retention) -> None:
+    """Append ``entry``: it takes effect whole or not at all.
+
+    Raises :class:`CommitConflictError` when the sequence is taken by another poll. When it is taken by
+    this very poll, an answer had got lost on the way and the entry is in.
+    """
+    if table.put_new(_encode(entry, retention)):
+        return
+    there = read_entry(table, entry.sequence)
+    if there is None or there.poll_id != entry.poll_id:
+        raise CommitConflictError(f"sequence {entry.sequence} was committed by another poll")
+
+
+def _encode(entry: Entry, retention: Retention) -> Item:
+    pk, sk = journal_key(entry.sequence)
+    item: Item = {
+        "pk": {"S": pk},
+        "sk": {"S": sk},
+        "poll_id": {"S": entry.poll_id},
+        "committed_at": {"S": entry.committed_at},
+        "decisions": {"B": encode_decisions(entry.decisions)},
+        "totals": {"S": entry.totals.to_text()},
+        "attributed_with": {"S": entry.attributed_with},
+    }
+    return item | expiry(retention, parse_rfc3339(entry.committed_at))
+
+
+def _decode(item: Item) -> Entry:
+    return Entry(
+        sequence=int(item["sk"]["S"]),
+        poll_id=item["poll_id"]["S"],
+        committed_at=item["committed_at"]["S"],
+        decisions=decode_decisions(item["decisions"]["B"]),
+        totals=Totals.from_text(item["totals"]["S"]),
+        attributed_with=item["attributed_with"]["S"],
+    )

@@ -1,0 +1,53 @@
+"""Incidents that wait for their IP to become known."""
+
+from collections.abc import Iterator, Sequence
+
+from shared.domain.exact_json import parse, render
+from shared.domain.incident import Incident
+from shared.domain.journal import decode_incident, encode_incident
+from shared.domain.retention import Retention
+from shared.store.expiry import expiry
+from shared.store.keys import UNATTRIBUTED
+from shared.store.table import Item, Table
+
+# A walk over them that began before one was resolved still shows it, for the 24 hours that a cursor is
+# good; kept twice as long.
+_RESOLVED_KEPT_SECONDS = 48 * 3600
+
+
+def add(table: Table, incidents: Sequence[Incident], *, sequence: int, retention: Retention) -> None:
+    """Keep them, unless they are there (perhaps resolved since: a late replay must not undo that)."""
+    table.put_each_new(_encode(incident, sequence, retention) for incident in incidents)
+
+
+def resolve(table: Table, incident_ids: Sequence[str], *, sequence: int, resolved_at: float) -> None:
+    """Mark them as attributed by entry ``sequence``; they go away two days after ``resolved_at``."""
+
+    def mark(incident_id: str) -> bool:
+        return table.update(
+            (UNATTRIBUTED, incident_id),
+            expression="SET resolved_sequence = :sequence, expires_at = :expires_at",
+            condition="attribute_exists(pk)",
+            values={
+                ":sequence": {"N": str(sequence)},
+                ":expires_at": {"N": str(int(resolved_at) + _RESOLVED_KEPT_SECONDS)},
+            },
+        )
+
+    table.at_once(mark, incident_ids)
+
+
+def read_open(table: Table) -> Iterator[Incident]:
+    """All that wait still. Read only when the identities have changed: it costs what there is."""
+    for item in table.query(UNATTRIBUTED, where="attribute_not_exists(resolved_sequence)"):
+        yield decode_incident(parse(item["incident"]["S"]), None)  # type: ignore[arg-type]
+
+
+def _encode(incident: Incident, sequence: int, retention: Retention) -> Item:
+    item: Item = {
+        "pk": {"S": UNATTRIBUTED},
+        "sk": {"S": incident.id},
+        "incident": {"S": render(encode_incident(incident))},
+        "sequence": {"N": str(sequence)},
+    }
+    return item | expiry(retention, float(incident.timestamp))
