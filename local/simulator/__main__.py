@@ -1,0 +1,174 @@
+"""The simulator as a process of its own: `python -m local.simulator --port 9100`."""
+
+import argparse
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+from typing import Final, NoReturn
+
+from local.simulator.server import Simulator, serve
+from local.simulator.settings import DEFAULT_SLOWDOWN, REALISTIC_LATENCY, SettingsError, SimulatorSettings
+
+_MILD_LATENCY: Final = (0.05, 0.3)
+_DEFAULTS: Final = SimulatorSettings()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage."""
+        self.exit(2, f"simulator: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status: 0, or 2 when it can't start."""
+    options = _parser().parse_args(arguments)
+    stopped = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        simulator = Simulator(_settings(options))
+        with serve(simulator, options.port) as base_url:
+            print(f"simulator: listening on {base_url} ({_what_is_served(simulator.settings)})", flush=True)
+            stopped.wait()
+    except SettingsError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return _refuse(
+                f"port {options.port} is taken: choose another with --port, or end what listens there"
+            )
+        return _refuse(f"can't listen on port {options.port}: {error.strerror or error}")
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> SimulatorSettings:
+    return SimulatorSettings(
+        username=options.username,
+        password=options.password,
+        seed=options.seed,
+        records_per_type=options.records,
+        identities=options.identities,
+        window_seconds=options.window_seconds,
+        folder=options.folder,
+        latency=REALISTIC_LATENCY if options.realistic else tuple(options.latency),
+        slowdown=options.slowdown,
+        failure_rate=options.failure_rate,
+        hang_seconds=options.hang_seconds,
+        identity_lag_seconds=options.identity_lag_seconds,
+        identity_lag_rate=options.identity_lag_rate,
+    )
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="python -m local.simulator",
+        description="Serve simulated security incidents and identities on 127.0.0.1.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    environment = os.environ.get
+    add("--port", type=_port, default=9100, help="0 takes a free one (%(default)s)")
+    add(
+        "--username",
+        default=environment("UPSTREAM_USERNAME") or _DEFAULTS.username,
+        help="or UPSTREAM_USERNAME",
+    )
+    add(
+        "--password",
+        default=environment("UPSTREAM_PASSWORD") or _DEFAULTS.password,
+        help="or UPSTREAM_PASSWORD, which other users of the machine can't see",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=_DEFAULTS.seed,
+        help="chooses contents, latencies and failures (%(default)s)",
+    )
+    add(
+        "--records",
+        type=int,
+        default=_DEFAULTS.records_per_type,
+        help="incidents in each type's window (%(default)s)",
+    )
+    add(
+        "--identities", type=int, default=_DEFAULTS.identities, help="IPs that have an employee (%(default)s)"
+    )
+    add(
+        "--window-seconds",
+        type=float,
+        default=_DEFAULTS.window_seconds,
+        help="how long an incident stays (%(default)s)",
+    )
+    add("--folder", type=Path, help="serve <type>.json and identities.json from here instead of generating")
+    latency = parser.add_mutually_exclusive_group()
+    latency.add_argument(
+        "--latency",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        default=_MILD_LATENCY,
+        help="seconds that a call alone takes",
+    )
+    latency.add_argument(
+        "--realistic", action="store_true", help="as observed: 1.7 s alone, up to 6 s when eight run at once"
+    )
+    add(
+        "--slowdown",
+        type=float,
+        default=DEFAULT_SLOWDOWN,
+        help="share of the latency that each other call adds (%(default)s)",
+    )
+    add(
+        "--failure-rate",
+        type=float,
+        default=_DEFAULTS.failure_rate,
+        help="probability that a call fails, 0 to 1",
+    )
+    add(
+        "--hang-seconds",
+        type=float,
+        default=_DEFAULTS.hang_seconds,
+        help="how long a failing call may hang (%(default)s)",
+    )
+    add(
+        "--identity-lag-seconds",
+        type=float,
+        default=_DEFAULTS.identity_lag_seconds,
+        help="how long after an incident its IP gets its identity",
+    )
+    add(
+        "--identity-lag-rate",
+        type=float,
+        default=_DEFAULTS.identity_lag_rate,
+        help="share of the incidents naming an IP whose identity lags, 0 to 1",
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    """A port number; raises what argparse turns into its own one-line error."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"a port is 0 to 65535, not {text}")
+    return int(text)
+
+
+def _what_is_served(settings: SimulatorSettings) -> str:
+    if settings.folder is not None:
+        return f"the files in {settings.folder}"
+    return (
+        f"seed {settings.seed}, {settings.records_per_type:,} incidents a type, "
+        f"{settings.identities:,} identities"
+    )
+
+
+def _refuse(message: str) -> int:
+    print(f"simulator: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
