@@ -31,11 +31,17 @@ def read_configuration(environ: Mapping[str, str]) -> PollerConfiguration:
 
 
 def _base_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError("UPSTREAM_BASE_URL must be an address such as https://incidents.example.com")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    """The address without its last slash. No message quotes it: it may hold what belongs into the secret."""
+    if any(character in text for character in "@?#") or any(map(str.isspace, text)):
         raise ConfigurationError(
-            "UPSTREAM_BASE_URL must have no credentials, query or fragment; credentials go into the secret"
+            "UPSTREAM_BASE_URL must have no credentials, query, fragment or blanks; credentials go into the"
+            " secret"
         )
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError("UPSTREAM_BASE_URL must be an address such as https://incidents.example.com")
     return text.rstrip("/")

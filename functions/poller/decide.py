@@ -1,6 +1,7 @@
 """What a poll decides about the records that it has not seen before."""
 
 from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
 
 from shared.domain.attribution import Identities, attribute
 from shared.domain.incident import Incident
@@ -35,4 +36,4 @@ def decide(
 
 
 def _in_order(incidents: Iterable[Incident]) -> Sequence[Incident]:
-    return sorted(incidents, key=lambda each: (float(each.timestamp), each.id))
+    return sorted(incidents, key=lambda each: (Decimal(each.timestamp), each.id))

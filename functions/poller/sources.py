@@ -43,6 +43,8 @@ def take_sources(
             return upstream.fetch(source, deadline=deadline)
         except UpstreamError as error:
             return error
+        except Exception as error:  # whatever one source provokes must not take the others down
+            return UpstreamError("internal", f"fetching ended with {type(error).__name__}")
 
     windows: dict[str, Window] = {}
     identities: Identities | None = None

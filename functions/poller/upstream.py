@@ -11,16 +11,21 @@ import requests
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ReadTimeoutError
 
+from functions.poller.bounded_session import make_session
 from functions.poller.credentials import Credentials, CredentialsError
 from shared.domain.exact_json import JsonValue, MalformedJsonError, parse
 from shared.domain.poll_report import IDENTITIES_SOURCE
 
 MAX_ATTEMPTS = 4
-MAX_BODY_BYTES = 64 * 1024 * 1024
+# 100,000 records are about 13 MB.
+MAX_BODY_BYTES = 32 * 1024 * 1024
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 20.0
 _CHUNK_BYTES = 64 * 1024
 _FIRST_BACKOFF_SECONDS = 0.5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Beside 5xx: request time-out, too early, too many requests.
+_RETRIED = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class Upstream:
         """
         # The last slash saves a redirect.
         path = "/identities/" if source == IDENTITIES_SOURCE else f"/incidents/{source}/"
-        with requests.Session() as session:
+        with make_session(deadline, monotonic=self._monotonic) as session:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 started = self._monotonic()
                 try:
@@ -116,6 +121,8 @@ class Upstream:
         return True
 
     def _fetch_with_credentials(self, session: requests.Session, url: str, deadline: float) -> JsonValue:
+        if self._monotonic() >= deadline:
+            raise UpstreamError("timeout", "the poll's time was up", retry=False)
         try:
             credentials = self._credentials.current()
             try:
@@ -149,6 +156,8 @@ class Upstream:
                 return parse(self._read_body(response, deadline))
         except requests.Timeout:
             raise UpstreamError("timeout", "no answer in time") from None
+        except requests.exceptions.SSLError:
+            raise UpstreamError("tls", "the certificate can't be trusted", retry=False) from None
         except requests.exceptions.ContentDecodingError:
             raise UpstreamError("malformed", "the body can't be decompressed") from None
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -181,10 +190,10 @@ def _check_status(response: requests.Response) -> None:
     if status in {requests.codes.unauthorized, requests.codes.forbidden}:
         message = f"the upstream refused the credentials ({status}): check the secret"
         raise UpstreamError("unauthorized", message, status=status, retry=False)
-    if response.is_redirect:
+    if status in _REDIRECTS:
         message = f"the upstream redirects ({status}), which is not followed: check UPSTREAM_BASE_URL"
         raise UpstreamError("redirect", message, status=status, retry=False)
-    if status == requests.codes.too_many_requests or status >= requests.codes.server_error:
+    if status in _RETRIED or status >= requests.codes.server_error:
         error_class = "throttled" if status == requests.codes.too_many_requests else "server_error"
         message = f"the upstream answered {status}"
         raise UpstreamError(error_class, message, status=status, retry_after=_retry_after(response))
@@ -198,5 +207,5 @@ def _retry_after(response: requests.Response) -> float | None:
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

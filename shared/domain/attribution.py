@@ -9,7 +9,7 @@ from shared.domain.incident import Incident, canonical_employee_id, canonical_ip
 
 
 class MalformedIdentitiesError(ValueError):
-    """The identities are not a JSON object."""
+    """The answer is not a map of addresses to employee ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Identities:
 
 
 def parse_identities(value: JsonValue) -> Identities:
-    """Take ``{"<ip>": <employee id>}``; raises :class:`MalformedIdentitiesError` when it is not an object."""
+    """Take ``{"<ip>": <employee id>}``; raises :class:`MalformedIdentitiesError` for anything else."""
     if not isinstance(value, Mapping):
         raise MalformedIdentitiesError("the identities are not a JSON object")
     employee_by_ip: dict[str, str] = {}
@@ -36,6 +36,8 @@ def parse_identities(value: JsonValue) -> Identities:
         employee_id = canonical_employee_id(text) if isinstance(text, str) else None
         if ip and employee_id:
             employee_by_ip[ip] = employee_id
+    if value and not employee_by_ip:
+        raise MalformedIdentitiesError("none of the identities is an address with an employee id")
     return make_identities(employee_by_ip, ignored=len(value) - len(employee_by_ip))
 
 
