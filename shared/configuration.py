@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from shared.domain.retention import Retention
 
 
+# Python refuses to convert thousands of digits.
+_MAX_DIGITS = 20
+
+
 class ConfigurationError(Exception):
     """The environment lacks a variable or one has a value that can't be used."""
 
@@ -22,8 +26,9 @@ def whole_number(environ: Mapping[str, str], name: str, *, default: int, low: in
     text = environ.get(name, "").strip()
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-        raise ConfigurationError(f"{name} must be a whole number from {low} to {high}, not {text!r}")
+    digits = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    if not digits or not low <= int(text) <= high:
+        raise ConfigurationError(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}")
     return int(text)
 
 

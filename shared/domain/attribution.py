@@ -30,12 +30,16 @@ def parse_identities(value: JsonValue) -> Identities:
     if not isinstance(value, Mapping):
         raise MalformedIdentitiesError("the identities are not a JSON object")
     employee_by_ip: dict[str, str] = {}
+    disputed: set[str] = set()
     for raw_ip, raw_id in value.items():
         ip = canonical_ip(raw_ip)
         text = raw_id.text if isinstance(raw_id, JsonNumber) else raw_id
         employee_id = canonical_employee_id(text) if isinstance(text, str) else None
-        if ip and employee_id:
-            employee_by_ip[ip] = employee_id
+        if ip and employee_id and employee_by_ip.setdefault(ip, employee_id) != employee_id:
+            disputed.add(ip)
+    # One address in two spellings, with two employees: it says nothing about whose it is.
+    for ip in disputed:
+        del employee_by_ip[ip]
     if value and not employee_by_ip:
         raise MalformedIdentitiesError("none of the identities is an address with an employee id")
     return make_identities(employee_by_ip, ignored=len(value) - len(employee_by_ip))

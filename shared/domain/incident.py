@@ -81,7 +81,7 @@ class Incident:
 def normalise(incident_type: str, record: JsonValue, *, now: float) -> Incident:
     """Make an incident of one record of the source ``incident_type``, at ``now`` (epoch seconds).
 
-    Raises :class:`RejectedRecordError` for a record that can't be an incident (DESIGN.md, sections 2 and 4).
+    Raises :class:`RejectedRecordError` for a record that can't be an incident (docs/data-model.md).
     """
     if not isinstance(record, Mapping):
         raise RejectedRecordError("not_an_object", "the record is not a JSON object")
@@ -98,7 +98,7 @@ def normalise(incident_type: str, record: JsonValue, *, now: float) -> Incident:
         timestamp=timestamp,
         employee_id=employee_id,
         ip=ip,
-        fields=_other_fields(record, subject_field),
+        fields=_other_fields(record, subject_field, employee_id),
     )
 
 
@@ -187,10 +187,22 @@ def _incident_id(
     return hashlib.sha256("\n".join(documented).encode()).hexdigest()[:32]
 
 
-def _other_fields(record: Mapping[str, JsonValue], subject_field: str) -> Mapping[str, JsonValue]:
-    shown = {"priority", "timestamp"} | ({"employee_id"} if subject_field == "employee_id" else set())
-    return {
-        (f"upstream_{name}" if name in _OWN_NAMES else name): value
-        for name, value in record.items()
-        if name not in shown
-    }
+def _other_fields(
+    record: Mapping[str, JsonValue], subject_field: str, employee_id: str | None
+) -> Mapping[str, JsonValue]:
+    """The upstream's fields that the incident does not show under names of its own; none is lost."""
+    shown = {"priority", "timestamp"}
+    if subject_field == "employee_id" and record["employee_id"] in (
+        employee_id,
+        JsonNumber(employee_id or ""),
+    ):
+        shown.add("employee_id")
+    fields: dict[str, JsonValue] = {}
+    for name, value in record.items():
+        if name in shown:
+            continue
+        free = name
+        while free in _OWN_NAMES or free in fields or (free != name and free in record):
+            free = f"upstream_{free}"
+        fields[free] = value
+    return fields

@@ -1,4 +1,4 @@
-"""What one commit decided, and how it is written: an entry of the journal (DESIGN.md, section 4).
+"""What one commit decided, and how it is written: an entry of the journal (docs/data-model.md).
 
 An entry holds everything that a poll decided about its records, so that laying it out for reading
 needs nothing else. Its text is final: later versions of the code read what earlier ones wrote.
@@ -14,8 +14,14 @@ from typing import cast
 from shared.domain.exact_json import JsonNumber, JsonValue, parse, render
 from shared.domain.incident import Incident
 
+_ATTRIBUTED = "attributed"
+_ATTRIBUTED_LATE = "attributed_late"
 MAX_ENTRY_RECORDS = 1_000
 MAX_ENTRY_BYTES = 64 * 1024
+
+
+class UnknownOutcomeError(Exception):
+    """A later version of the code committed what this one must not guess at: a deployment is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,7 @@ def _halve_until_small(portion: tuple[Decision, ...]) -> Iterator[tuple[Decision
 def _encode(decision: Decision) -> dict[str, JsonValue]:
     match decision:
         case Attributed(incident, employee_id, was_unattributed):
-            outcome = "attributed_late" if was_unattributed else "attributed"
+            outcome = _ATTRIBUTED_LATE if was_unattributed else _ATTRIBUTED
             return {"outcome": outcome, "employee_id": employee_id, "incident": encode_incident(incident)}
         case Unattributed(incident):
             return {"outcome": "unattributed", "incident": encode_incident(incident)}
@@ -173,5 +179,9 @@ def _decode(record: Mapping[str, JsonValue]) -> Decision:
     incident = cast("Mapping[str, JsonValue]", record["incident"])
     if outcome == "unattributed":
         return Unattributed(decode_incident(incident, None))
+    if outcome not in (_ATTRIBUTED, _ATTRIBUTED_LATE):
+        raise UnknownOutcomeError(
+            f"an entry has a decision of kind {outcome!r}, which this version can't lay out"
+        )
     employee_id = cast("str", record["employee_id"])
-    return Attributed(decode_incident(incident, employee_id), employee_id, outcome == "attributed_late")
+    return Attributed(decode_incident(incident, employee_id), employee_id, outcome == _ATTRIBUTED_LATE)

@@ -103,8 +103,11 @@ class PollReport:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "PollReport":
         """What :meth:`to_json` made, by this version or by its neighbour during a deployment."""
-        known = {source: _source_report(value["sources"].get(source)) for source in ALL_SOURCES}
-        return cls(**_known(cls, value) | {"last_error": _poll_error(value["last_error"]), "sources": known})
+        sources = value.get("sources", {})
+        known = {source: _source_report(sources.get(source)) for source in ALL_SOURCES}
+        return cls(
+            **_known(cls, value) | {"last_error": _poll_error(value.get("last_error")), "sources": known}
+        )
 
 
 def _poll_error(value: Mapping[str, Any] | None) -> PollError | None:
@@ -114,7 +117,7 @@ def _poll_error(value: Mapping[str, Any] | None) -> PollError | None:
 def _source_report(value: Mapping[str, Any] | None) -> SourceReport:
     if not value:
         return SourceReport()
-    return SourceReport(**_known(SourceReport, value) | {"last_error": _poll_error(value["last_error"])})
+    return SourceReport(**_known(SourceReport, value) | {"last_error": _poll_error(value.get("last_error"))})
 
 
 def _known(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How long things are kept, counted from when they happened."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 _DAY = 86_400
 # A walk that began just before an incident grew too old goes on for up to 24 hours: what it may still
@@ -21,7 +22,7 @@ class Retention:
     def is_too_old(self, timestamp: str, as_of: float) -> bool:
         """Whether an incident of this timestamp is past its time at ``as_of`` (epoch seconds)."""
         oldest = self.oldest_kept(as_of)
-        return oldest is not None and float(timestamp) < oldest
+        return oldest is not None and Decimal(timestamp) < Decimal(oldest)
 
     def expires_at(self, moment: float) -> int | None:
         """When DynamoDB may delete what is of ``moment`` (both epoch seconds), or None for never."""

@@ -1,1 +1,1 @@
-"""The one table: a journal and its projection (DESIGN.md, section 4). Only this package knows its keys."""
+"""The one table: a journal and its projection (docs/data-model.md). Only this package knows its keys."""

@@ -1,7 +1,7 @@
 """The last good identities, for polls that can't fetch them.
 
-One compressed item; what is too large for one is cut into chunks under the content's digest, and the
-pointer moves to them last.
+One compressed item; what is too large for one is cut into chunks under a name made of the time of fetching
+and the content's digest, and the pointer moves to them last.
 """
 
 import json
@@ -30,12 +30,15 @@ def read_identities(table: Table) -> tuple[Identities, float] | None:
 
 def store_identities(table: Table, identities: Identities, *, fetched_at: float) -> None:
     """Keep the identities, unless others that were fetched later are kept already."""
-    body = zlib.compress(json.dumps(identities.employee_by_ip, separators=(",", ":")).encode(), 9)
+    text = json.dumps(identities.employee_by_ip, separators=(",", ":"), sort_keys=True)
+    body = zlib.compress(text.encode(), 9)
     chunks = [bytes(chunk) for chunk in batched(body, MAX_CHUNK_BYTES, strict=False)]
+    name = f"{fetched_at:020.6f}#{identities.digest}"
     pk, sk = IDENTITIES_KEY
     pointer: Item = {
         "pk": {"S": pk},
         "sk": {"S": sk},
+        "name": {"S": name},
         "digest": {"S": identities.digest},
         "fetched_at": {"N": f"{fetched_at:.6f}"},
     }
@@ -44,35 +47,34 @@ def store_identities(table: Table, identities: Identities, *, fetched_at: float)
     else:
         pointer["chunks"] = {"N": str(len(chunks))}
         for number, chunk in enumerate(chunks):
-            table.put_many([_chunk_item(identities.digest, number, chunk)])
+            table.put_many([_chunk_item(name, number, chunk)])
     moved = table.put(
         pointer,
         condition="attribute_not_exists(pk) OR fetched_at < :fetched_at",
         values={":fetched_at": pointer["fetched_at"]},
     )
     if moved:
-        _delete_other_chunks(table, identities.digest)
+        _delete_earlier_chunks(table, name)
 
 
 def _read_chunks(table: Table, pointer: Item) -> bytes | None:
     """The chunks joined; None if one is gone, which a poll that stored others meanwhile can bring about."""
-    digest, count = pointer["digest"]["S"], int(pointer["chunks"]["N"])
-    chunks = [table.get(_chunk_key(digest, number)) for number in range(count)]
+    name, count = pointer["name"]["S"], int(pointer["chunks"]["N"])
+    chunks = [table.get(_chunk_key(name, number)) for number in range(count)]
     found = [chunk["body"]["B"] for chunk in chunks if chunk]
     return b"".join(found) if len(found) == count else None
 
 
-def _delete_other_chunks(table: Table, digest: str) -> None:
-    keys = [
-        item["sk"]["S"] for item in table.query(IDENTITIES, between=("CHUNK#", "CHUNK$"), attributes=("sk",))
-    ]
-    table.delete_many((IDENTITIES, sk) for sk in keys if not sk.startswith(f"CHUNK#{digest}#"))
+def _delete_earlier_chunks(table: Table, name: str) -> None:
+    """Those of identities fetched earlier; a later poll may be writing its own at this moment."""
+    earlier = table.query(IDENTITIES, between=("CHUNK#", f"CHUNK#{name}"), attributes=("sk",))
+    table.delete_many([(IDENTITIES, item["sk"]["S"]) for item in earlier])
 
 
-def _chunk_key(digest: str, number: int) -> tuple[str, str]:
-    return IDENTITIES, f"CHUNK#{digest}#{number:04}"
+def _chunk_key(name: str, number: int) -> tuple[str, str]:
+    return IDENTITIES, f"CHUNK#{name}#{number:04}"
 
 
-def _chunk_item(digest: str, number: int, body: bytes) -> Item:
-    pk, sk = _chunk_key(digest, number)
+def _chunk_item(name: str, number: int, body: bytes) -> Item:
+    pk, sk = _chunk_key(name, number)
     return {"pk": {"S": pk}, "sk": {"S": sk}, "body": {"B": body}}
