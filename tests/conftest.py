@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _UNIT = Path(__file__).parent / "unit"
 # Test files of `tests/unit` that talk to servers of their own, on this machine.
 _LOOPBACK_FILES = ("test_simulator.py", "test_local_*.py")
-_LOOPBACK_HOSTS = ["127.0.0.1", "::1"]
+_LOOPBACK_HOSTS = ["127.0.0.1"]
 
 _DUMMY_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -59,16 +59,17 @@ def dummy_aws_environment() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def guarded_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Unit tests open no socket unless marked; all others reach 127.0.0.1 alone."""
+def guarded_sockets(request: pytest.FixtureRequest) -> None:
+    """Unit tests open no socket unless marked; all others reach 127.0.0.1 alone.
+
+    pytest-socket's own teardown lifts it after each test.
+    """
     path = request.node.path
     marked = any(request.node.get_closest_marker(name) for name in ("loopback", "enable_socket"))
     if path.is_relative_to(_UNIT) and not marked and not any(map(path.match, _LOOPBACK_FILES)):
         pytest_socket.disable_socket(allow_unix_socket=True)
     else:
         pytest_socket.socket_allow_hosts(_LOOPBACK_HOSTS, allow_unix_socket=True)
-    yield
-    pytest_socket._remove_restrictions()
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +79,7 @@ def emulator_url() -> Iterator[str]:
         with emulator() as endpoint_url:
             yield endpoint_url
     except EmulatorMissingError as error:
-        pytest.fail(f"{error} (or: make setup)", pytrace=False)
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")

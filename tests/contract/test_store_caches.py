@@ -1,0 +1,364 @@
+"""What waits, and what is kept beside the journal: each may be lost, late or half-written without harm."""
+
+import random
+import threading
+from typing import Any
+
+import pytest
+
+from shared.domain.attribution import Identities, make_identities
+from shared.domain.incident import Incident
+from shared.domain.retention import Retention
+from shared.domain.window import digest_ids
+from shared.store import identities as identities_module
+from shared.store.digests import read_digests, store_digests
+from shared.store.identities import MAX_CHUNK_BYTES, read_identities, store_identities
+from shared.store.signing_keys import ROTATE_AFTER_SECONDS, read_signing_keys, rotate_signing_keys
+from shared.store.table import Table
+from shared.store.unattributed import add, read_open, resolve
+from tests.contract.conftest import Backend
+from tests.contract.disturbed import CrashError, PausingPoll, crashing
+from tests.contract.model import COMMITTED_AT, DAY, make_incident
+
+FOREVER = Retention(0)
+NOW = COMMITTED_AT + 0.25
+
+
+def open_ids(table: Table) -> list[int]:
+    return [int(incident.id, 16) for incident in read_open(table)]
+
+
+class TestUnattributed:
+    incidents: tuple[Incident, ...] = tuple(make_incident(number) for number in range(1, 5))
+
+    def test_what_was_added_waits(self, store: Table) -> None:
+        """Each comes back as the incident that it was, digits and fields included."""
+        assert list(read_open(store)) == []
+        add(store, self.incidents, sequence=1, retention=FOREVER)
+        assert list(read_open(store)) == list(self.incidents)
+
+    def test_only_the_open_ones_are_read(self, store: Table) -> None:
+        """What was attributed waits no more; the rest goes on waiting."""
+        add(store, self.incidents, sequence=1, retention=FOREVER)
+        resolve(store, [self.incidents[1].id, self.incidents[3].id], sequence=2, resolved_at=NOW)
+        assert open_ids(store) == [1, 3]
+        resolve(store, [], sequence=3, resolved_at=NOW)
+        assert open_ids(store) == [1, 3]
+
+    @pytest.mark.parametrize("days", [0, 30])
+    def test_a_late_replay_undoes_nothing(self, store: Table, dump: Any, days: int) -> None:
+        """Adding again, before or after it was resolved, neither changes nor re-opens."""
+        retention = Retention(days)
+        add(store, self.incidents, sequence=1, retention=retention)
+        added = dump(store)
+        add(store, self.incidents, sequence=1, retention=retention)
+        assert dump(store) == added
+        resolve(store, [self.incidents[0].id], sequence=2, resolved_at=NOW)
+        resolved = dump(store)
+        assert resolved != added
+        add(store, self.incidents, sequence=1, retention=retention)
+        assert dump(store) == resolved
+        resolve(store, [self.incidents[0].id], sequence=2, resolved_at=NOW)
+        assert dump(store) == resolved
+        assert open_ids(store) == [2, 3, 4]
+
+    def test_resolving_what_is_gone_brings_nothing_back(self, store: Table, dump: Any) -> None:
+        """An item that its time to live took away does not come back as an empty one."""
+        resolve(store, [self.incidents[0].id], sequence=2, resolved_at=NOW)
+        assert dump(store) == {}
+
+    def test_a_resolved_one_goes_away_after_two_days(self, store: Table, dump: Any) -> None:
+        """A walk that began before it was resolved still shows it: kept for 48 hours, then deleted."""
+        add(store, self.incidents[:2], sequence=1, retention=FOREVER)
+        resolve(store, [self.incidents[0].id], sequence=2, resolved_at=NOW)
+        first, second = (dump(store)["UNATTRIBUTED", each.id] for each in self.incidents[:2])
+        assert first["expires_at"] == {"N": str(COMMITTED_AT + 2 * DAY)}
+        assert first["resolved_sequence"] == {"N": "2"}
+        assert "expires_at" not in second
+        assert "resolved_sequence" not in second
+
+    def test_many_are_read_over_several_requests(self, store: Table) -> None:
+        """More than a request can hold (1 MB), most of them resolved: every open one is found, once."""
+        big = [make_incident(number) for number in range(30)]
+        for incident in big:
+            incident.fields["text"] = "x" * 60_000  # type: ignore[index]
+        add(store, big, sequence=1, retention=FOREVER)
+        resolve(store, [each.id for each in big[:25]], sequence=2, resolved_at=NOW)
+        assert open_ids(store) == [25, 26, 27, 28, 29]
+
+
+DIGESTS = {-1: digest_ids(["r"]), 0: digest_ids(["a"]), 472_222: digest_ids(["b", "c"])}
+
+
+class TestDigests:
+    def test_they_come_back_by_hour_and_source(self, store: Table) -> None:
+        """Each source has its own; the bucket of rejected records (hour -1) is one like the others."""
+        assert read_digests(store, "denial") == {}
+        store_digests(store, "denial", DIGESTS, sequence=1)
+        store_digests(store, "probing", {5: digest_ids(["x"])}, sequence=1)
+        assert read_digests(store, "denial") == DIGESTS
+        assert read_digests(store, "probing") == {5: digest_ids(["x"])}
+        assert read_digests(store, "other") == {}
+
+    def test_a_new_set_replaces_the_old_one_whole(self, store: Table) -> None:
+        """Hours that rolled out of the window are gone; an empty window has no digests."""
+        store_digests(store, "denial", DIGESTS, sequence=1)
+        store_digests(store, "denial", {7: digest_ids(["x"])}, sequence=2)
+        assert read_digests(store, "denial") == {7: digest_ids(["x"])}
+        store_digests(store, "denial", {}, sequence=3)
+        assert read_digests(store, "denial") == {}
+
+    def test_an_older_poll_never_replaces_a_newer_one(self, store: Table, dump: Any) -> None:
+        """Sequences are compared as numbers: 9 is older than 10, and the same poll may store again."""
+        store_digests(store, "denial", DIGESTS, sequence=10)
+        before = dump(store)
+        store_digests(store, "denial", {7: digest_ids(["x"])}, sequence=9)
+        assert dump(store) == before
+        store_digests(store, "denial", {8: digest_ids(["y"])}, sequence=10)
+        assert read_digests(store, "denial") == {8: digest_ids(["y"])}
+
+    def test_the_largest_retention_fits_in_an_item(self, store: Table) -> None:
+        """A window over every hour of two years is one item still."""
+        many = {hour: digest_ids([str(hour)]) for hour in range(400_000, 400_000 + 730 * 24)}
+        store_digests(store, "denial", many, sequence=1)
+        assert read_digests(store, "denial") == many
+
+
+def make_random_identities(count: int, seed: int) -> Identities:
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    employees = {
+        f"{draw.randrange(1, 224)}.{draw.randrange(256)}.{draw.randrange(256)}.{draw.randrange(256)}": str(
+            draw.randrange(10**9)
+        )
+        for _ in range(count)
+    }
+    return make_identities(employees)
+
+
+def check_read(table: Table, identities: Identities, fetched_at: float) -> None:
+    stored = read_identities(table)
+    assert stored is not None
+    assert dict(stored[0].employee_by_ip) == dict(identities.employee_by_ip)
+    assert stored[0].digest == identities.digest
+    assert stored[1] == pytest.approx(fetched_at, abs=1e-5)
+
+
+def chunk_keys(everything: Any) -> list[str]:
+    return sorted(sk for _, sk in everything if sk.startswith("CHUNK#"))
+
+
+class TestIdentities:
+    def test_none_are_stored_at_first(self, store: Table) -> None:
+        """An empty table has no identities, which is not the same as identities of nobody."""
+        assert read_identities(store) is None
+        store_identities(store, make_identities({}), fetched_at=NOW)
+        check_read(store, make_identities({}), NOW)
+
+    def test_a_few_are_one_item(self, store: Table, dump: Any) -> None:
+        """5,000 fit into a single item: no chunks, one write."""
+        identities = make_random_identities(5_000, seed=1)
+        store_identities(store, identities, fetched_at=NOW)
+        check_read(store, identities, NOW)
+        assert list(dump(store)) == [("IDENTITIES", "LATEST")]
+
+    def test_many_are_cut_into_chunks(self, store: Table, dump: Any) -> None:
+        """40,000 exceed DynamoDB's item: chunks, each within the limit, and all of them come back."""
+        identities = make_random_identities(40_000, seed=2)
+        store_identities(store, identities, fetched_at=NOW)
+        check_read(store, identities, NOW)
+        everything = dump(store)
+        chunks = chunk_keys(everything)
+        assert len(chunks) >= 2
+        assert len(everything) == len(chunks) + 1
+        sizes = [len(everything["IDENTITIES", sk]["body"]["B"]) for sk in chunks]
+        assert max(sizes) == MAX_CHUNK_BYTES <= 400 * 1024 - 1_000
+        assert "body" not in everything["IDENTITIES", "LATEST"]
+
+    def test_older_ones_never_replace_newer_ones(self, store: Table) -> None:
+        """By the time that they were fetched, compared as numbers."""
+        newer, older = make_random_identities(10, seed=1), make_random_identities(10, seed=2)
+        store_identities(store, newer, fetched_at=1_000_000_000.5)
+        for fetched_at in (999_999_999.9, 1_000_000_000.4, 1_000_000_000.5):
+            store_identities(store, older, fetched_at=fetched_at)
+            check_read(store, newer, 1_000_000_000.5)
+        store_identities(store, older, fetched_at=1_000_000_000.6)
+        check_read(store, older, 1_000_000_000.6)
+
+    @pytest.fixture
+    def small_chunks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Chunks of 300 bytes: small ones behave as large ones do."""
+        monkeypatch.setattr(identities_module, "MAX_CHUNK_BYTES", 300)
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_chunks_left_over_are_removed(self, store: Table, dump: Any) -> None:
+        """Once the pointer has moved, the chunks that it pointed to before are gone; its own stay."""
+        first, second = make_random_identities(100, seed=1), make_random_identities(60, seed=2)
+        store_identities(store, first, fetched_at=NOW)
+        old = chunk_keys(dump(store))
+        store_identities(store, second, fetched_at=NOW + 1)
+        new = chunk_keys(dump(store))
+        assert len(old) > len(new) >= 2
+        assert all(second.digest in sk for sk in new)
+        check_read(store, second, NOW + 1)
+        store_identities(store, make_random_identities(3, seed=3), fetched_at=NOW + 2)
+        assert list(dump(store)) == [("IDENTITIES", "LATEST")]
+
+    @pytest.mark.usefixtures("small_chunks")
+    @pytest.mark.parametrize("takes_effect", [False, True], ids=["before", "after"])
+    @pytest.mark.parametrize("old_count", [3, 40], ids=["from one item", "from chunks"])
+    def test_a_crash_between_chunks_leaves_the_old_ones(
+        self, backend: Backend, old_count: int, takes_effect: bool
+    ) -> None:
+        """Dying at any write leaves either the old identities or the new ones, whole; the old ones until
+        the pointer has moved. The next poll that stores makes all good.
+        """
+        old, new, newest = (make_random_identities(n, seed=n) for n in (old_count, 61, 50))
+        outcomes: list[str] = []
+        for step in range(1, 100):
+            store = backend.make()
+            store_identities(store, old, fetched_at=NOW)
+            try:
+                dying = crashing(store, at=step, takes_effect=takes_effect)
+                store_identities(dying, new, fetched_at=NOW + 1)
+            except CrashError:
+                pointer = backend.dump(store)["IDENTITIES", "LATEST"]
+                moved = pointer["digest"]["S"] == new.digest
+                check_read(store, new if moved else old, NOW + moved)
+                outcomes.append("new" if moved else "old")
+            else:
+                break
+            store_identities(store, newest, fetched_at=NOW + 2)
+            check_read(store, newest, NOW + 2)
+            assert all(newest.digest in sk for sk in chunk_keys(backend.dump(store)))
+        assert outcomes == sorted(outcomes, reverse=True)
+        assert outcomes.count("old") >= 3
+        if old_count > 3:
+            assert "new" in outcomes
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_a_chunk_that_is_gone_is_as_if_none_were_stored(self, store: Table, dump: Any) -> None:
+        """A reader that comes between a pointer and its chunks gets None, never a part."""
+        identities = make_random_identities(60, seed=1)
+        store_identities(store, identities, fetched_at=NOW)
+        chunks = chunk_keys(dump(store))
+        assert len(chunks) >= 2
+        store.delete_many([("IDENTITIES", chunks[-1])])
+        assert read_identities(store) is None
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_the_same_ones_in_another_order_never_break_the_stored_ones(self, backend: Backend) -> None:
+        """The upstream may answer the same map in another order: a poll that dies while it stores that
+        leaves the identities readable.
+        """
+        identities = make_random_identities(60, seed=1)
+        backwards = make_identities(dict(reversed(list(identities.employee_by_ip.items()))))
+        assert backwards.digest == identities.digest
+        for step in range(1, 4):
+            store = backend.make()
+            store_identities(store, identities, fetched_at=NOW)
+            dying = crashing(store, at=step, takes_effect=True)
+            with pytest.raises(CrashError):
+                store_identities(dying, backwards, fetched_at=NOW + 1)
+            stored = read_identities(store)
+            assert stored is not None
+            assert dict(stored[0].employee_by_ip) == dict(identities.employee_by_ip)
+
+    @pytest.mark.usefixtures("small_chunks")
+    def test_two_polls_that_store_at_once_leave_readable_ones(self, backend: Backend) -> None:
+        """One is paused before any of its writes while another, earlier one stores; both end: what the
+        pointer says is there.
+        """
+        older, newer = make_random_identities(40, seed=1), make_random_identities(61, seed=2)
+        for at in range(1, 10):
+            store = backend.make()
+            paused = PausingPoll(
+                store, lambda table: store_identities(table, newer, fetched_at=NOW + 1), at=at
+            )
+            reached = paused.start()
+            store_identities(store, older, fetched_at=NOW)
+            paused.wake()
+            check_read(store, newer, NOW + 1)
+            if not reached:
+                assert at > 3
+                return
+        pytest.fail("it never ended")
+
+
+class TestSigningKeys:
+    def test_there_is_none_before_the_first_poll(self, store: Table) -> None:
+        """A reader that comes first has no key to sign with, and finds none."""
+        keys = read_signing_keys(store)
+        assert keys.newest is None
+        assert keys.find(b"\0\0\0\0") is None
+
+    def test_the_first_poll_makes_one(self, store: Table) -> None:
+        """A key of 256 random bits, which signs and is found by its id."""
+        rotate_signing_keys(store, now=NOW)
+        keys = read_signing_keys(store)
+        assert keys.newest is not None
+        assert (len(keys.newest.id), len(keys.newest.secret)) == (4, 32)
+        assert keys.find(keys.newest.id) == keys.newest
+
+    def test_it_stays_for_thirty_days(self, store: Table, dump: Any) -> None:
+        """Polls within thirty days write nothing."""
+        rotate_signing_keys(store, now=NOW)
+        before = dump(store)
+        for later in (0.0, 60.0, ROTATE_AFTER_SECONDS - 1.0, -5.0):
+            rotate_signing_keys(store, now=NOW + later)
+            assert dump(store) == before
+
+    def test_the_old_one_is_kept_for_the_walks_that_it_began(self, store: Table) -> None:
+        """After thirty days a new key signs; the one before it is found still, the one before that not."""
+        seen = []
+        for number in range(4):
+            rotate_signing_keys(store, now=NOW + number * ROTATE_AFTER_SECONDS)
+            newest = read_signing_keys(store).newest
+            assert newest is not None
+            seen.append(newest)
+        assert len({key.id for key in seen}) == len({key.secret for key in seen}) == 4
+        keys = read_signing_keys(store)
+        assert keys.newest == seen[3]
+        assert keys.find(seen[2].id) == seen[2]
+        assert keys.find(seen[1].id) is None
+        assert keys.find(seen[0].id) is None
+
+    @pytest.mark.parametrize("rotating", [False, True], ids=["first", "rotation"])
+    def test_two_pollers_at_once_leave_one_set(self, store: Table, rotating: bool) -> None:
+        """Both read, both make a key, one is stored: it serves both, and the key before it is kept."""
+        now = NOW
+        before = None
+        if rotating:
+            rotate_signing_keys(store, now=now)
+            before = read_signing_keys(store).newest
+            now += ROTATE_AFTER_SECONDS
+        slow = PausingPoll(store, lambda table: rotate_signing_keys(table, now=now + 1), at=1)
+        assert slow.start()
+        rotate_signing_keys(store, now=now)
+        between = read_signing_keys(store)
+        slow.wake()
+        after = read_signing_keys(store)
+        assert after.newest is not None
+        assert after.newest == between.newest
+        if before:
+            assert before != after.newest
+            assert after.find(before.id) == before
+
+    @pytest.mark.ministack_only(reason="moto checks a condition and writes in two steps; threads get between")
+    def test_many_pollers_at_once_agree(self, store: Table) -> None:
+        """Eight first polls at the same moment: all read the same key afterwards."""
+        gate = threading.Barrier(8)
+        newest = []
+
+        def poll() -> None:
+            gate.wait(10)
+            rotate_signing_keys(store, now=NOW)
+            newest.append(read_signing_keys(store).newest)
+
+        threads = [threading.Thread(target=poll) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert len(newest) == 8
+        assert len(set(newest)) == 1
+        assert newest[0] is not None
