@@ -1,0 +1,609 @@
+"""The docs say what the code and the template say: nothing missing, nothing that no longer exists.
+
+What is true is read from the code and the template themselves. Each checker is also shown a bad sample.
+"""
+
+import argparse
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.api.health import assess_health
+from functions.api.parameters import DEFAULT_LIMIT, MAX_LIMIT, parse_page_parameters
+from functions.api.problems import INTERNAL, PROBLEMS, InvalidParametersError
+from functions.api.walk import MAX_PAGE_BYTES
+from functions.poller.poll import _FETCH_SHARE, _LOOKUPS_WORTH_DIGESTS
+from functions.poller.upstream import MAX_ATTEMPTS, MAX_BODY_BYTES
+from local.template import Template, load_template, read_routes, read_variables
+from shared.domain.cursor import CURSOR_SECONDS
+from shared.domain.incident import MAX_INCIDENT_BYTES, MAX_RECORD_DEPTH, MAX_SECONDS_AHEAD, SUBJECT_FIELDS
+from shared.domain.journal import MAX_ENTRY_BYTES, MAX_ENTRY_RECORDS
+from shared.store import keys
+from shared.store.identities import MAX_CHUNK_BYTES
+from shared.store.signing_keys import ROTATE_AFTER_SECONDS
+from shared.store.state import State
+from shared.version import VERSION
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text("utf-8")
+API = (DOCS / "api.md").read_text("utf-8")
+CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")
+DATA_MODEL = (DOCS / "data-model.md").read_text("utf-8")
+PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))}
+TEMPLATE: Template = load_template()
+
+NEEDS_AWS = "# needs AWS"
+# Each command of the README that needs no AWS: the file that runs or checks it, and by what one sees that.
+RUN_ELSEWHERE = {
+    "make run": ("tests/integration/test_local_run.py", '"-m", "local.run"'),
+    "make test": (".ci/run", "exec make test"),
+    "curl http://127.0.0.1:9000/health": ("tests/integration/test_local_run.py", 'run.ask("/health")'),
+    "curl 'http://127.0.0.1:9000/incidents?limit=2'": (
+        "tests/integration/test_local_run.py",
+        'run.ask("/incidents?limit=2")',
+    ),
+    "curl http://127.0.0.1:9000/employees/ID/incidents": (
+        "tests/integration/test_local_run.py",
+        'run.ask(f"/employees/{employee}/incidents")',
+    ),
+    "UPSTREAM_BASE_URL=https://incidents.example.com UPSTREAM_USERNAME=reader"
+    ' UPSTREAM_PASSWORD="$PASSWORD" make run': (
+        "tests/integration/test_local_run.py",
+        "UPSTREAM_BASE_URL=f",
+    ),
+}
+
+
+# ---------------------------------------------------------------- reading the pages
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, up to the next one; KeyError names one that is not there."""
+    headings = list(re.finditer(r"^#+ (.+)$", page, re.MULTILINE))
+    for number, found in enumerate(headings):
+        if found[1] == heading:
+            end = headings[number + 1].start() if number + 1 < len(headings) else len(page)
+            return page[found.end() : end]
+    raise KeyError(heading)
+
+
+def first_column(text: str, header: str) -> list[str]:
+    """The first cells of the table whose header begins with ``header``, without backticks."""
+    rows: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if not line.startswith("|"):
+            inside = False
+        elif cells[0] == header:
+            inside = True
+        elif inside and not set(line) <= set("|- "):
+            rows.append(cells[0].strip("`"))
+    return rows
+
+
+def differences(documented: Iterable[str], real: Iterable[str]) -> str:
+    """Empty when both name the same, each once, else one line that says what is wrong."""
+    listed, wanted = list(documented), set(real)
+    assert wanted, "nothing to compare with: the check would prove nothing"
+    faults = {
+        "not documented": sorted(wanted - set(listed)),
+        "documented but not there": sorted(set(listed) - wanted),
+        "documented twice": sorted({name for name in listed if listed.count(name) > 1}),
+    }
+    return "; ".join(f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        (["`a`"], "not documented: b"),
+        (["`a`", "`b`", "`c`"], "documented but not there: c"),
+        (["`a`", "`b`", "`b`"], "documented twice: b"),
+        (["`a`", "`b`"], ""),
+    ],
+)
+def test_the_comparison_finds_what_is_wrong(rows: list[str], fault: str) -> None:
+    """A table that lacks a name, has one too many or one twice does not pass; no truth proves nothing."""
+    table = "\n".join(
+        ["# One", "| name | means |", "|---|---|", *(f"| {row} | x |" for row in rows), "# Two"]
+    )
+    assert differences(first_column(section(table, "One"), "name"), ["a", "b"]) == fault
+    with pytest.raises(AssertionError, match="prove nothing"):
+        differences([], [])
+    with pytest.raises(KeyError, match="Three"):
+        section(table, "Three")
+
+
+# ---------------------------------------------------------------- reading the code
+
+
+def nodes(source: str) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(source))
+
+
+def text_of(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def variables_read(source: str) -> set[str]:
+    """Names of environment variables that a module reads: ``f(environ, "NAME")``, ``environ.get("NAME")``,
+    ``environ["NAME"]``, or the same of ``environment``.
+    """
+    found: set[str | None] = set()
+    for node in nodes(source):
+        match node:
+            case ast.Call(func=function, args=arguments):
+                words = {each for part in [function, *arguments] for each in _names(part)}
+                if words & {"environ", "environment"}:
+                    found |= {text_of(each) for each in arguments}
+            case ast.Subscript(value=value, slice=index) if set(_names(value)) & {"environ", "environment"}:
+                found.add(text_of(index))
+    return {name for name in found if name and re.fullmatch(r"[A-Z][A-Z0-9_]+", name)}
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        match each:
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                yield name
+
+
+def first_arguments(source: str, *calls: str) -> set[str]:
+    """The texts that stand first in the calls of any of these names."""
+    return {
+        text
+        for node in nodes(source)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in calls
+        and node.args
+        and (text := text_of(node.args[0]))
+    }
+
+
+def assigned_texts(source: str, name: str) -> set[str]:
+    """The texts in what is assigned to a variable."""
+    return {
+        text
+        for node in nodes(source)
+        if isinstance(node, ast.Assign) and [*_names(node.targets[0])] == [name]
+        for part in (
+            [node.value.body, node.value.orelse] if isinstance(node.value, ast.IfExp) else [node.value]
+        )
+        if (text := text_of(part))
+    }
+
+
+def read_all(*patterns: str) -> str:
+    """The sources of some modules as one."""
+    paths = sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+    assert paths, patterns
+    return "\n".join(path.read_text("utf-8") for path in paths)
+
+
+def test_the_code_readers_see_what_they_should() -> None:
+    """Each way to read a variable and to name a code is seen, and nothing else is taken for one."""
+    source = """
+required(environ, "ONE"); environ.get("TWO"); os.environ["THREE"]; environment("FOUR") or X; log("FIVE")
+environ.get("lower"); raise Failure("code", "A sentence"); other("no"); kind = "a" if x else "b"; more = "c"
+"""
+    assert variables_read(source) == {"ONE", "TWO", "THREE", "FOUR"}
+    assert first_arguments(source, "Failure") == {"code"}
+    assert assigned_texts(source, "kind") == {"a", "b"}
+
+
+# ---------------------------------------------------------------- configuration.md
+
+
+def test_every_template_parameter_and_output_is_documented() -> None:
+    """Whoever deploys finds each parameter and each output, and no other."""
+    parameters = first_column(section(CONFIGURATION, "Template parameters"), "parameter")
+    assert differences(parameters, TEMPLATE["Parameters"]) == ""
+    outputs = first_column(section(CONFIGURATION, "Outputs"), "output")
+    assert differences(outputs, TEMPLATE["Outputs"]) == ""
+
+
+def test_every_parameters_default_is_the_documented_one() -> None:
+    """A default that changes in the template changes in the docs."""
+    rows = {
+        cells[0]: cells[1]
+        for line in section(CONFIGURATION, "Template parameters").splitlines()
+        if line.startswith("| `") and (cells := [cell.strip("` ") for cell in line.strip("|").split(" | ")])
+    }
+    for name, parameter in TEMPLATE["Parameters"].items():
+        if "Default" not in parameter:
+            assert rows[name] == "none: must be given"
+        else:
+            assert rows[name] == (str(parameter["Default"]) or "empty"), name
+
+
+@pytest.mark.parametrize(
+    ("heading", "function", "folder"),
+    [
+        ("The poller's environment", "PollerFunction", "poller"),
+        ("The reader's environment", "ApiFunction", "api"),
+    ],
+)
+def test_every_variable_of_a_function_is_documented(heading: str, function: str, folder: str) -> None:
+    """What the template gives a function and what its code reads is documented, and nothing else."""
+    read = variables_read(read_all(f"functions/{folder}/*.py", "shared/configuration.py"))
+    given = set(read_variables(TEMPLATE, function))
+    assert "TABLE_NAME" in read & given
+    assert read <= given, "the template does not give the function what its code reads"
+    assert differences(first_column(section(CONFIGURATION, heading), "variable"), given) == ""
+
+
+def test_every_setting_of_the_local_run_is_documented() -> None:
+    """What a person can set for `make run` is documented, and nothing that it does not read."""
+    read = variables_read(read_all("local/settings.py", "local/run.py"))
+    documented = first_column(section(CONFIGURATION, "The environment of `make run`"), "variable")
+    assert "PORT" in read
+    assert differences(documented, read) == ""
+
+
+def test_every_make_target_is_documented() -> None:
+    """The targets of the Makefile are those of the docs, and a page names no target that is not there."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    assert "run" in targets
+    assert differences(first_column(section(CONFIGURATION, "Make targets"), "target"), targets) == ""
+    for path, text in PAGES.items():
+        named = set(re.findall(r"(?:`|^| )make ([a-z]+)\b(?=`|$)", text, re.MULTILINE))
+        assert named <= targets, f"{path.name}: {named - targets}"
+
+
+def test_every_flag_of_the_simulator_is_documented() -> None:
+    """The flags of its parser are those of the docs."""
+    parser: argparse.ArgumentParser = importlib.import_module("local.simulator.__main__")._parser()
+    flags = {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}
+    assert "--port" in flags
+    assert differences(first_column(section(CONFIGURATION, "The simulator"), "flag"), flags) == ""
+
+
+# ---------------------------------------------------------------- api.md
+
+
+def test_every_route_is_documented() -> None:
+    """Paths and methods of the template are those of the docs."""
+    real: dict[str, set[str]] = {}
+    for route in read_routes(TEMPLATE):
+        real.setdefault(route.path, set()).add(route.method)
+    page = section(API, "The API")
+    assert differences(first_column(page, "route"), real) == ""
+    for path, methods in real.items():
+        assert f"| `{path}` | {', '.join(sorted(methods))} |" in page
+
+
+def test_every_query_parameter_is_documented() -> None:
+    """What `/incidents` says is allowed, is documented."""
+    with pytest.raises(InvalidParametersError) as caught:
+        parse_page_parameters({"not-a-parameter": ["1"]})
+    allowed = re.search(r"allowed: (.+)$", caught.value.faults[0].reason)
+    assert allowed
+    documented = first_column(section(API, "Parameters"), "parameter")
+    assert differences(documented, allowed[1].split(", ")) == ""
+
+
+def test_every_problem_is_documented_with_its_status() -> None:
+    """Clients find each code with its status; one that the local gateway alone gives is told apart."""
+    kinds = [*PROBLEMS.values(), INTERNAL]
+    page = section(API, "Errors")
+    assert differences(first_column(page, "code"), [kind.code for kind in kinds]) == ""
+    for kind in kinds:
+        assert f"| `{kind.code}` | {kind.status} |" in page
+    gateway = (ROOT / "local/gateway.py").read_text("utf-8")
+    own = {
+        text
+        for node in nodes(gateway)
+        if isinstance(node, ast.Call)
+        and [*_names(node.func)] == ["build_problem"]
+        and (text := text_of(node.args[1]))
+    }
+    assert own
+    for code in own - {kind.code for kind in kinds}:
+        assert f"`{code}`" in page
+
+
+def test_every_field_of_the_health_document_is_documented() -> None:
+    """The document that an empty table gives has the documented fields, and so have its sources."""
+    document = assess_health(State(), now=0.0, poll_interval_seconds=60)
+    page = section(API, "`GET /health`")
+    overall, of_source = page.split("Of each source:")
+    assert differences(first_column(overall, "field"), document) == ""
+    assert differences(first_column(of_source, "field"), document["sources"]["denial"]) == ""
+    for threshold in document["thresholds"]:
+        assert f"`{threshold}`" in overall
+
+
+def test_every_class_of_error_is_documented() -> None:
+    """Whoever reads `last_error` finds its class."""
+    source = read_all("functions/poller/*.py")
+    classes = first_arguments(source, "UpstreamError", "PollError") | assigned_texts(source, "error_class")
+    assert {"timeout", "throttled", "internal"} <= classes
+    assert differences(first_column(section(API, "`GET /health`"), "class"), classes) == ""
+
+
+# ---------------------------------------------------------------- data-model.md
+
+
+def item_kinds() -> set[str]:
+    """The first words of all partition keys that `shared/store/keys.py` makes."""
+    found: set[str] = set()
+    for name, value in vars(keys).items():
+        if name.isupper() and isinstance(value, str):
+            found.add(value)
+        elif name.endswith("_KEY"):
+            found.add(value[0])
+        elif inspect.isfunction(value) and value.__annotations__.get("return") is keys.Key:
+            sample = {
+                parameter: 1 if kind is int else "1"
+                for parameter, kind in value.__annotations__.items()
+                if parameter != "return"
+            }
+            found.add(value(**sample)[0])
+    return {kind.partition("#")[0] for kind in found}
+
+
+def test_every_item_of_the_table_is_documented() -> None:
+    """Each partition key has its row, and each row its key."""
+    kinds = item_kinds()
+    assert {"STATE", "JOURNAL", "ID", "SOURCE"} <= kinds
+    documented = {name.partition("#")[0] for name in first_column(section(DATA_MODEL, "Items"), "pk")}
+    assert differences(documented, kinds) == ""
+
+
+def test_every_reason_to_reject_is_documented() -> None:
+    """Whoever looks into the rejected records finds each code."""
+    codes = first_arguments(read_all("shared/domain/incident.py"), "RejectedRecordError")
+    assert "missing_field" in codes
+    assert differences(first_column(section(DATA_MODEL, "Rejected"), "code"), codes) == ""
+
+
+def test_every_type_is_documented_with_its_field() -> None:
+    """The field that says whom an incident is about is the documented one."""
+    page = section(DATA_MODEL, "What a record becomes")
+    assert differences(first_column(page, "type"), SUBJECT_FIELDS) == ""
+    for incident_type, field in SUBJECT_FIELDS.items():
+        assert f"| `{incident_type}` | `{field}` |" in page
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("api.md", f"| 1 to {MAX_LIMIT} | {DEFAULT_LIMIT}, or"),
+        ("api.md", f"over {MAX_BODY_BYTES // 2**20} MiB"),
+        ("api.md", f"of the last poll, 1 to {MAX_ATTEMPTS}"),
+        ("api.md", f"never over {round(MAX_PAGE_BYTES / 1e6)} MB, unless one employee alone is larger"),
+        ("api.md", f"good for {CURSOR_SECONDS // 3600} hours from when it was given out"),
+        ("architecture.md", f"up to {MAX_ATTEMPTS} attempts a source"),
+        ("architecture.md", f"a body over {MAX_BODY_BYTES // 2**20} MiB is given up"),
+        ("architecture.md", f"Fetching may use {_FETCH_SHARE:.0%} of".replace("%", " %")),
+        ("data-model.md", f"nested deeper than {MAX_RECORD_DEPTH} |"),
+        ("data-model.md", f"over {MAX_INCIDENT_BYTES:,} bytes of compact JSON"),
+        ("data-model.md", f"more than {MAX_SECONDS_AHEAD // 3600} hours ahead"),
+        (
+            "data-model.md",
+            f"most {MAX_ENTRY_RECORDS:,} records and {MAX_ENTRY_BYTES // 1024} KB compressed",
+        ),
+        ("data-model.md", f"more than {_LOOKUPS_WORTH_DIGESTS} ids had to be looked up"),
+        ("data-model.md", f"identities over {MAX_CHUNK_BYTES:,} bytes"),
+        ("decisions/0002-cursor-keys-in-the-table.md", f"every {ROTATE_AFTER_SECONDS // 86_400} days"),
+    ],
+)
+def test_limits_are_the_codes(file: str, sentence: str) -> None:
+    """A limit that changes in the code changes in the docs."""
+    assert sentence in " ".join((DOCS / file).read_text("utf-8").split())
+
+
+# ---------------------------------------------------------------- README.md and all pages
+
+
+def unrun_commands(readme: str, run_elsewhere: Mapping[str, object]) -> list[str]:
+    """Lines of shell blocks, whatever these are called, that nothing runs and that no mark excuses."""
+    blocks = re.findall(r"^```(?:sh|bash|shell|console)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert blocks, "no command block was found"
+    return [
+        line
+        for block in blocks
+        if not block.startswith(NEEDS_AWS)
+        for line in block.splitlines()
+        if line.strip() and line not in run_elsewhere
+    ]
+
+
+def test_every_command_of_the_readme_is_run_somewhere() -> None:
+    """A command block is run by CI or the tests, or says that it needs AWS."""
+    assert unrun_commands(README, RUN_ELSEWHERE) == []
+    for command, (file, evidence) in RUN_ELSEWHERE.items():
+        assert command in README, "the mapping has a command that the README lacks"
+        assert evidence in (ROOT / file).read_text("utf-8"), f"{file} does not run {command}"
+    assert re.search(r"^run:.*(\n\t.*)*-m local\.run$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    bad = "```sh\nmake run\nrm -rf x\n```\n```sh\n# needs AWS\nsam deploy\n```\n```bash\nmake fun\n```\n"
+    assert unrun_commands(bad, RUN_ELSEWHERE) == ["rm -rf x", "make fun"]
+
+
+@pytest.mark.parametrize(
+    ("output", "placeholders"),
+    [
+        ("FillUpstreamSecretCommand", {"AWS::Region": "REGION", "UpstreamSecret": "SECRET_ARN"}),
+        (
+            "CurlCommand",
+            {
+                "AWS::Region": "REGION",
+                "IncidentApi": "API_ID",
+                "AWS::URLSuffix": "amazonaws.com",
+                "Stage": "STAGE",
+            },
+        ),
+    ],
+)
+def test_the_readme_has_the_commands_that_the_stack_prints(output: str, placeholders: dict[str, str]) -> None:
+    """What is shown for filling the secret and for asking is what the outputs give, with names for values."""
+    command: str = TEMPLATE["Outputs"][output]["Value"]["Fn::Sub"]
+    for name, placeholder in placeholders.items():
+        command = command.replace(f"${{{name}}}", placeholder)
+    assert "${" not in command
+    assert command in README.splitlines()
+
+
+def broken_links(path: Path, text: str) -> list[str]:
+    """Relative links that lead to nothing, and anchors that no heading has."""
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        if not there.exists() or (anchor and anchor not in _anchors(there)):
+            broken.append(target)
+    return broken
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    """No page links to a file or a heading that is not there."""
+    assert sum(text.count("](") for text in PAGES.values()) > 10
+    assert {path.name: broken_links(path, text) for path, text in PAGES.items()} == {
+        path.name: [] for path in PAGES
+    }
+    bad = "[a](nowhere.md) [b](docs/api.md#nowhere) [c](docs/api.md#errors) [d](https://example.com)"
+    assert broken_links(ROOT / "README.md", bad) == ["nowhere.md", "docs/api.md#nowhere"]
+
+
+def files_named(text: str) -> set[str]:
+    """Paths of this project that a page names in backticks, globs left out."""
+    named = re.findall(
+        r"`((?:docs|functions|local|scripts|shared|tests|events)/[\w/.-]*|[\w-]+\.(?:py|toml|yaml))`", text
+    )
+    return {path for path in named if "*" not in path}
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    """A file that is moved or renamed is so in the docs, too."""
+    known = {path.name for path in project_files()}
+    named = {path for text in PAGES.values() for path in files_named(text)}
+    assert len(named) > 10
+    assert {each for each in named if not (ROOT / each).exists() and Path(each).name not in known} == set()
+    assert files_named("`local/none.py` `none.py` `GET /health`") == {"local/none.py", "none.py"}
+
+
+# ---------------------------------------------------------------- every text file
+
+# Written in parts, so that this file passes its own check.
+_MACHINE_PATH = re.compile(
+    r"(?<![\w.$}~/-])/(?:wo" + r"rk|ro" + r"ot|home/[a-z]|Us" + r"ers/[A-Za-z])[\w.-]*(?:/|\b)"
+)
+_REGISTRY = re.compile(
+    r"(?i)(?:https?|file)://[^\s\"']*(?:py" + r"pi|pythonhos" + r"ted|artifac" + r"tory|npm" + r"js)"
+    r"|--(?:extra-)?index" + r"-url[= ]|--find" + r"-links[= ]|index_" + r"url *="
+)
+
+
+def faults_in(text: str) -> list[str]:
+    """Paths of somebody's machine and addresses of package indexes."""
+    return [found[0] for pattern in (_MACHINE_PATH, _REGISTRY) for found in pattern.finditer(text)]
+
+
+def project_files() -> list[Path]:
+    """Every file of the checkout that git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - git of the PATH
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_file_tells_of_a_machine_or_a_registry() -> None:
+    """No path of the machine that it was made on, and no word about where packages come from."""
+    files = project_files()
+    assert ROOT / "template.yaml" in files
+    assert {str(path.relative_to(ROOT)): found for path in files if (found := _faults_of(path))} == {}
+
+
+def _faults_of(path: Path) -> list[str]:
+    content = path.read_bytes()
+    return [] if b"\0" in content else faults_in(content.decode("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "see /wo" + "rk/main",
+        "/ro" + "ot/.cache",
+        '"/ho' + 'me/jane/x"',
+        "=/Us" + "ers/jane",
+        "https://py" + "pi.org/simple",
+        "--index" + "-url http://localhost:1/",
+        "file:///mirror/py" + "pi/uv",
+    ],
+)
+def test_a_path_or_registry_would_be_found(bad: str) -> None:
+    """The patterns see what they are for, and leave the project's own words alone."""
+    assert faults_in(f"before {bad} after")
+    assert not faults_in(
+        "$HOME/.pyenv ./work/x work/root --no-emit-index-url /incidents /home https://example.com"
+    )
+
+
+# ---------------------------------------------------------------- decisions and version
+
+
+def decision_faults(pages: Mapping[str, str]) -> list[str]:
+    """What is wrong with the decisions: numbers with gaps, a title that differs, parts or length."""
+    faults = []
+    for number, (name, text) in enumerate(sorted(pages.items()), start=1):
+        lines = [line for line in text.splitlines() if line.strip()]
+        if not re.fullmatch(rf"{number:04}-[a-z0-9-]+\.md", name):
+            faults.append(f"{name} is not number {number}")
+        if not lines or not lines[0].startswith(f"# {number:04}: "):
+            faults.append(f"{name} has another title")
+        if not 10 <= len(lines) <= 30:
+            faults.append(f"{name} has {len(lines)} lines")
+        if re.findall(r"^## (.+)$", text, re.MULTILINE) != [
+            "Context",
+            "Decision",
+            "Consequences",
+            "Measured",
+        ]:
+            faults.append(f"{name} has other parts")
+    return faults
+
+
+def test_decisions_are_numbered_and_short() -> None:
+    """0001, 0002, … without gaps; ten to thirty lines; context, decision, consequences, what was measured."""
+    pages = {path.name: path.read_text("utf-8") for path in (DOCS / "decisions").iterdir()}
+    assert pages
+    assert decision_faults(pages) == []
+    assert decision_faults({"0001-a.md": "", "0003-b.md": pages[min(pages)]}) == [
+        "0001-a.md has another title",
+        "0001-a.md has 0 lines",
+        "0001-a.md has other parts",
+        "0003-b.md is not number 2",
+        "0003-b.md has another title",
+    ]
+
+
+def test_there_is_one_version() -> None:
+    """pyproject.toml, the code and the newest entry of the changelog agree."""
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    headings = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    released = headings[1]
+    project: Mapping[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert VERSION == project["version"] == released
