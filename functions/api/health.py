@@ -1,4 +1,4 @@
-"""The health document: the poller's state as stored, judged by the schedule (DESIGN.md, section 6).
+"""The health document: the poller's state as stored, judged by the schedule (docs/api.md).
 
 Its form is that of draft-inadarei-api-health-check-06.
 """

@@ -1,4 +1,4 @@
-"""One poll: lay out what is committed, fetch, decide, commit, lay out, report (DESIGN.md, section 4)."""
+"""One poll: lay out what is committed, fetch, decide, commit, lay out, report (docs/data-model.md)."""
 
 import time
 import uuid

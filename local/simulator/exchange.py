@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from gzip import compress
 from http import HTTPStatus
-from threading import Event, Lock
+from threading import Lock
 from typing import Final
 
 from local.simulator.traffic import RequestRecord, Traffic
 
-# How often a pause looks whether the client has gone or the server is closing.
+# How often a pause looks whether the connection is still there.
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -69,7 +69,6 @@ class Exchange:
         usual_reply: Callable[[], Reply],
         traffic: Traffic,
         gzip_cache: GzipCache,
-        closing: Event,
     ) -> None:
         """Count the request as under way, until `leave`."""
         self.path = path
@@ -82,7 +81,6 @@ class Exchange:
         self._usual: Reply | None = None
         self._traffic = traffic
         self._gzip_cache = gzip_cache
-        self._closing = closing
         self._came_in = time.monotonic()
         self._recorded = False
         self._left = False
@@ -136,11 +134,10 @@ class Exchange:
         self.write(data)
 
     def pause(self, seconds: float) -> None:
-        """Wait, less when the client goes away or the server closes."""
+        """Wait, less when the client goes away or the server shuts the connection down."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not self._client_gone():
-            if self._closing.wait(min(left, _LOOK_SECONDS)):
-                return
+            time.sleep(min(left, _LOOK_SECONDS))
 
     def close(self) -> None:
         """End the connection in order, whatever was promised and not sent."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -166,7 +166,6 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, simulator: Simulator, port: int) -> None:
         self.simulator = simulator
-        self.closing = Event()
         self._lock = Lock()
         self._connections: set[socket.socket] = set()
         super().__init__((HOST, port), _Handler)
@@ -199,7 +198,6 @@ class _Server(ThreadingHTTPServer):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         # Only now: who waits would otherwise answer early instead of not at all.
-        self.closing.set()
         self.simulator.traffic.close()
 
     def handle_error(self, request: _Connection, client_address: object) -> None:
@@ -227,7 +225,6 @@ class _Handler(BaseHTTPRequestHandler):
             usual_reply=lambda: simulator.usual_reply(path),
             traffic=simulator.traffic,
             gzip_cache=simulator.gzip_cache,
-            closing=self.server.closing,
         )
         try:
             simulator.answer(exchange, authorization)

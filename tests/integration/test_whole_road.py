@@ -266,7 +266,7 @@ def test_the_steady_poll_and_the_small_one_keep_to_their_budget(
     make_service: Callable[[Simulator], Any], dynamodb: Any
 ) -> None:
     """A poll with nothing new writes one item and reads at most 30 units; one with n new ones writes at most
-    3n + 30 units. Counted from the items' sizes, as DynamoDB does (DESIGN.md, section 11).
+    3n + 30 units. Counted from the items' sizes, as DynamoDB does.
     """
     moment = Simulator().clock() - 86_400
     simulator = Simulator(SimulatorSettings(seed=2), clock=lambda: moment)

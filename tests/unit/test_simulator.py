@@ -830,7 +830,6 @@ def test_a_request_is_over_before_its_client_can_know() -> None:
             usual_reply=lambda: Reply(200, b"body"),
             traffic=WatchedTraffic(0.0),
             gzip_cache=GzipCache(),
-            closing=threading.Event(),
         )
         exchange.send(exchange.reply)
         exchange.leave()
