@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from shared.domain.retention import Retention
 
-
 # Python refuses to convert thousands of digits.
 _MAX_DIGITS = 20
 
