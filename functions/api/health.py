@@ -13,6 +13,8 @@ from shared.version import VERSION
 CONTENT_TYPE = "application/health+json"
 WARN_AFTER_INTERVALS = 2
 FAIL_AFTER_INTERVALS = 4
+# A last success further ahead than this is of a clock that was wrong: nothing is known of the data's age.
+_CLOCK_SKEW_SECONDS = 60
 
 type Status = Literal["pass", "warn", "fail"]
 _WORST_FIRST: tuple[Status, ...] = ("fail", "warn", "pass")
@@ -21,7 +23,7 @@ _WORST_FIRST: tuple[Status, ...] = ("fail", "warn", "pass")
 def assess_health(state: State, *, now: float, poll_interval_seconds: int) -> dict[str, Any]:
     """The document at ``now`` (epoch seconds), of a poller that runs every ``poll_interval_seconds``."""
     report = state.report
-    age = None if report.last_success_at is None else max(0, int(now - report.last_success_at))
+    age = None if report.last_success_at is None else int(now - report.last_success_at)
     age_status = _age_status(age, poll_interval_seconds)
     sources = {source: report.sources[source] for source in ALL_SOURCES}
     status = min([age_status, *(_source_status(each) for each in sources.values())], key=_WORST_FIRST.index)
@@ -41,7 +43,7 @@ def assess_health(state: State, *, now: float, poll_interval_seconds: int) -> di
         "last_success_at": _time(report.last_success_at),
         "last_poll_duration_ms": report.duration_ms,
         "last_error": _error(report.last_error),
-        "data_age_seconds": age,
+        "data_age_seconds": None if age is None else max(0, age),
         "consecutive_failures": report.consecutive_failures,
         "snapshot": {
             "sequence": state.projected,
@@ -58,7 +60,7 @@ def assess_health(state: State, *, now: float, poll_interval_seconds: int) -> di
             "poller:dataAge": [
                 {
                     "componentType": "component",
-                    "observedValue": age,
+                    "observedValue": None if age is None else max(0, age),
                     "observedUnit": "s",
                     "status": age_status,
                     "time": format_rfc3339(now),
@@ -70,7 +72,7 @@ def assess_health(state: State, *, now: float, poll_interval_seconds: int) -> di
 
 
 def _age_status(age: int | None, poll_interval_seconds: int) -> Status:
-    if age is None or age >= FAIL_AFTER_INTERVALS * poll_interval_seconds:
+    if age is None or age < -_CLOCK_SKEW_SECONDS or age >= FAIL_AFTER_INTERVALS * poll_interval_seconds:
         return "fail"
     return "warn" if age >= WARN_AFTER_INTERVALS * poll_interval_seconds else "pass"
 
@@ -88,6 +90,8 @@ def _explain(
     reason = f" The last poll failed: {error.message}." if error else ""
     if age is None:
         return f"No poll has succeeded yet.{reason}"
+    if age < -_CLOCK_SKEW_SECONDS:
+        return f"The last success is {-age} seconds ahead: a clock is or was wrong.{reason}"
     late = [source for source, each in sources.items() if each.state != "fresh"]
     behind = f" Not fresh: {', '.join(late)}." if late else ""
     return f"The data is {age} seconds old.{behind}{reason}"

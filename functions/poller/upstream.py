@@ -19,6 +19,8 @@ from shared.domain.poll_report import IDENTITIES_SOURCE
 MAX_ATTEMPTS = 4
 # 100,000 records are about 13 MB.
 MAX_BODY_BYTES = 32 * 1024 * 1024
+# 100,000 records of four fields are 400,000.
+MAX_VALUES = 1_200_000
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 20.0
 _CHUNK_BYTES = 64 * 1024
@@ -153,7 +155,12 @@ class Upstream:
                 stream=True,
             ) as response:
                 _check_status(response)
-                return parse(self._read_body(response, deadline))
+                body = self._read_body(response, deadline)
+                # Each value costs a hundred bytes once it is parsed, so a small body can fill the memory.
+                if body.count(b",") > MAX_VALUES:
+                    message = f"the body holds over {MAX_VALUES:,} values"
+                    raise UpstreamError("too_large", message, retry=False)
+                return parse(body)
         except requests.Timeout:
             raise UpstreamError("timeout", "no answer in time") from None
         except requests.exceptions.SSLError:

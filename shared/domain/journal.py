@@ -32,12 +32,22 @@ class Attributed:
     employee_id: str
     was_unattributed: bool = False
 
+    @property
+    def record_id(self) -> str:
+        """The id of the record decided on."""
+        return self.incident.id
+
 
 @dataclass(frozen=True, slots=True)
 class Unattributed:
     """A valid incident whose IP nobody is known to have yet."""
 
     incident: Incident
+
+    @property
+    def record_id(self) -> str:
+        """The id of the record decided on."""
+        return self.incident.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,11 @@ class Rejected:
     code: str
     reason: str
     record: str
+
+    @property
+    def record_id(self) -> str:
+        """The id of the record decided on."""
+        return self.id
 
 
 type Decision = Attributed | Unattributed | Rejected

@@ -52,6 +52,19 @@ class SourceReport:
             last_error=error,
         )
 
+    def on_top_of(self, latest: "SourceReport") -> "SourceReport":
+        """The report of a poll on the source, where another poll may have reported since it began.
+
+        If this one could not take the source, what the other one took stays as the last data.
+        """
+        if self.state == "fresh" or latest.last_success_at is None:
+            return self
+        return latest.failed(
+            self.last_error or latest.last_error or PollError("unknown", "no reason was noted", None, 0.0),
+            latency_ms=self.latency_ms,
+            attempts=self.attempts,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PollReport:

@@ -11,6 +11,8 @@ from shared.domain.window import DIGEST_BYTES
 from shared.store.keys import digests_key
 from shared.store.table import Table
 
+# A week has 168; a window over years must not make an item that is too large to be stored (400 KB).
+MAX_HOURS = 20_000
 _ROW = struct.Struct(f">i{DIGEST_BYTES}s")
 
 
@@ -23,11 +25,12 @@ def read_digests(table: Table, incident_type: str) -> Mapping[int, bytes]:
 def store_digests(table: Table, incident_type: str, digests: Mapping[int, bytes], *, sequence: int) -> None:
     """Keep the digests, unless a later poll has stored its own."""
     pk, sk = digests_key(incident_type)
+    newest = sorted(digests.items())[-MAX_HOURS:]
     table.put(
         {
             "pk": {"S": pk},
             "sk": {"S": sk},
-            "digests": {"B": b"".join(_ROW.pack(hour, digest) for hour, digest in sorted(digests.items()))},
+            "digests": {"B": b"".join(_ROW.pack(hour, digest) for hour, digest in newest)},
             "sequence": {"N": str(sequence)},
         },
         condition="attribute_not_exists(pk) OR #sequence <= :sequence",

@@ -7,6 +7,9 @@ from shared.store.expiry import expiry
 from shared.store.keys import journal_key
 from shared.store.table import Item, Table
 
+# An entry must not expire before it is laid out, which takes the next poll: weeks, if nobody looks after it.
+_PROJECTED_WITHIN_SECONDS = 30 * 86_400
+
 
 class CommitConflictError(Exception):
     """Another poll committed at this sequence first: what this one decided rests on an old state."""
@@ -42,7 +45,7 @@ def _encode(entry: Entry, retention: Retention) -> Item:
         "totals": {"S": entry.totals.to_text()},
         "attributed_with": {"S": entry.attributed_with},
     }
-    return item | expiry(retention, parse_rfc3339(entry.committed_at))
+    return item | expiry(retention, parse_rfc3339(entry.committed_at) + _PROJECTED_WITHIN_SECONDS)
 
 
 def _decode(item: Item) -> Entry:

@@ -1,7 +1,7 @@
 """The last good identities, for polls that can't fetch them.
 
-One compressed item; what is too large for one is cut into chunks under a name made of the time of fetching
-and the content's digest, and the pointer moves to them last.
+A small pointer, and the compressed map in chunks under a name made of the time of fetching and the content's
+digest; the pointer moves to them last.
 """
 
 import json
@@ -12,7 +12,7 @@ from shared.domain.attribution import Identities, make_identities
 from shared.store.keys import IDENTITIES, IDENTITIES_KEY
 from shared.store.table import Item, Table
 
-# DynamoDB's limit of an item is 400 KB.
+# DynamoDB's limit of an item is 400 KB; 5,000 identities take 43 KB.
 MAX_CHUNK_BYTES = 350_000
 
 
@@ -21,48 +21,42 @@ def read_identities(table: Table) -> tuple[Identities, float] | None:
     pointer = table.get(IDENTITIES_KEY)
     if pointer is None:
         return None
-    body = pointer["body"]["B"] if "body" in pointer else _read_chunks(table, pointer)
-    if body is None:
+    name = pointer["name"]["S"]
+    chunks = [table.get(_chunk_key(name, number)) for number in range(int(pointer["chunks"]["N"]))]
+    body = b"".join(chunk["body"]["B"] for chunk in chunks if chunk)
+    if not all(chunks):
         return None
-    identities = make_identities(json.loads(zlib.decompress(body)))
-    return identities, float(pointer["fetched_at"]["N"])
+    return make_identities(json.loads(zlib.decompress(body))), float(pointer["fetched_at"]["N"])
 
 
 def store_identities(table: Table, identities: Identities, *, fetched_at: float) -> None:
-    """Keep the identities, unless others that were fetched later are kept already."""
+    """Keep the identities, unless they are kept already or others that were fetched later are.
+
+    Costs one small read when nothing has changed.
+    """
+    pointer = table.get(IDENTITIES_KEY)
+    if pointer and pointer["digest"]["S"] == identities.digest:
+        return
     text = json.dumps(identities.employee_by_ip, separators=(",", ":"), sort_keys=True)
-    body = zlib.compress(text.encode(), 9)
-    chunks = [bytes(chunk) for chunk in batched(body, MAX_CHUNK_BYTES, strict=False)]
+    chunks = list(batched(zlib.compress(text.encode(), 9), MAX_CHUNK_BYTES, strict=False))
     name = f"{fetched_at:020.6f}#{identities.digest}"
+    for number, chunk in enumerate(chunks):
+        table.put_many([_chunk_item(name, number, bytes(chunk))])
     pk, sk = IDENTITIES_KEY
-    pointer: Item = {
-        "pk": {"S": pk},
-        "sk": {"S": sk},
-        "name": {"S": name},
-        "digest": {"S": identities.digest},
-        "fetched_at": {"N": f"{fetched_at:.6f}"},
-    }
-    if len(chunks) == 1:
-        pointer["body"] = {"B": body}
-    else:
-        pointer["chunks"] = {"N": str(len(chunks))}
-        for number, chunk in enumerate(chunks):
-            table.put_many([_chunk_item(name, number, chunk)])
     moved = table.put(
-        pointer,
+        {
+            "pk": {"S": pk},
+            "sk": {"S": sk},
+            "name": {"S": name},
+            "digest": {"S": identities.digest},
+            "chunks": {"N": str(len(chunks))},
+            "fetched_at": {"N": f"{fetched_at:.6f}"},
+        },
         condition="attribute_not_exists(pk) OR fetched_at < :fetched_at",
-        values={":fetched_at": pointer["fetched_at"]},
+        values={":fetched_at": {"N": f"{fetched_at:.6f}"}},
     )
     if moved:
         _delete_earlier_chunks(table, name)
-
-
-def _read_chunks(table: Table, pointer: Item) -> bytes | None:
-    """The chunks joined; None if one is gone, which a poll that stored others meanwhile can bring about."""
-    name, count = pointer["name"]["S"], int(pointer["chunks"]["N"])
-    chunks = [table.get(_chunk_key(name, number)) for number in range(count)]
-    found = [chunk["body"]["B"] for chunk in chunks if chunk]
-    return b"".join(found) if len(found) == count else None
 
 
 def _delete_earlier_chunks(table: Table, name: str) -> None:

@@ -8,6 +8,8 @@ from shared.domain.poll_report import PollReport
 from shared.store.keys import STATE_KEY
 from shared.store.table import Item, Table
 
+_FAR_AHEAD_SECONDS = 3600
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -54,12 +56,15 @@ def advance_state(table: Table, entry: Entry) -> bool:
 
 
 def record_attempt(table: Table, report: PollReport) -> bool:
-    """Take in the report of a poll, counters included. False if a later attempt has reported already."""
+    """Take in the report of a poll, counters included. False if a later attempt has reported already.
+
+    An attempt of more than an hour ahead is of a clock that was wrong: it does not stop the reports after it.
+    """
     succeeded = report.last_error is None
     return table.update(
         STATE_KEY,
         expression="SET #report = :report, #attempt = :attempt ADD #polls :one, #outcome :one",
-        condition="attribute_not_exists(#attempt) OR #attempt < :attempt",
+        condition="attribute_not_exists(#attempt) OR #attempt < :attempt OR #attempt > :far_ahead",
         names={
             **_names("report", "attempt", "polls"),
             "#outcome": "successful_updates" if succeeded else "failed_updates",
@@ -67,6 +72,7 @@ def record_attempt(table: Table, report: PollReport) -> bool:
         values={
             ":report": {"S": json.dumps(report.to_json(), separators=(",", ":"))},
             ":attempt": {"N": f"{report.attempted_at:.6f}"},
+            ":far_ahead": {"N": f"{report.attempted_at + _FAR_AHEAD_SECONDS:.6f}"},
             ":one": {"N": "1"},
         },
     )

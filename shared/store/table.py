@@ -55,11 +55,13 @@ class Table:
         return list(chain.from_iterable(self.at_once(lambda batch: self._get_batch(batch, names), batches)))
 
     def put_many(self, items: Iterable[Item]) -> None:
-        """Put the items, whatever was there; returns when all are durable.
+        """Put the items, whatever was there, the last one of each key; returns when all are durable.
 
         Raises :class:`ThrottledError` when DynamoDB keeps refusing a part.
         """
-        self._write_many({"PutRequest": {"Item": item}} for item in items)
+        # DynamoDB refuses a batch that names a key twice.
+        by_key = {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
+        self._write_many({"PutRequest": {"Item": item}} for item in by_key.values())
 
     def delete_many(self, keys: Iterable[Key]) -> None:
         """Delete the items, those that exist; raises as :meth:`put_many` does."""

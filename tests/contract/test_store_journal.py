@@ -200,11 +200,17 @@ class TestState:
         newest = 1_700_000_000.3
         record_attempt(store, make_report(newest))
         before = dump(store)
-        for earlier in (newest - 0.000_002, newest - 1, 999_999_999.9, 9.0):
+        for earlier in (newest - 0.000_002, newest - 1, newest - 3599):
             assert record_attempt(store, make_report(earlier, failed=True)) is False
         assert dump(store) == before
         assert record_attempt(store, make_report(newest + 0.000_002, failed=True)) is True
         assert read_state(store).failed_updates == 1
+
+    def test_a_clock_that_was_ahead_stops_no_report(self, store: Table) -> None:
+        """A report from days ahead, of a clock that was wrong, does not keep health as it is for days."""
+        record_attempt(store, make_report(1_700_000_000.0 + 10 * 86_400))
+        assert record_attempt(store, make_report(1_700_000_000.0, failed=True)) is True
+        assert read_state(store).report.attempted_at == 1_700_000_000.0
 
     @pytest.mark.ministack_only(reason="moto checks a condition and writes in two steps; threads get between")
     def test_reports_at_once_count_what_they_say(self, store: Table) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.poller.decide import decide
+from functions.poller.decide import MAX_REJECTED_A_SOURCE, decide
 from shared.domain.attribution import Identities, make_identities
 from shared.domain.exact_json import JsonNumber, JsonValue
 from shared.domain.incident import INCIDENT_TYPES, PRIORITIES, SUBJECT_FIELDS, Incident, normalise
@@ -76,10 +76,30 @@ def test_known_records_are_not_decided_again() -> None:
     [known_rejected, new_rejected] = taken.rejected
     known = {incident("misuse", "7").id, known_rejected}
     assert [id_of(each) for each in decide_on(taken, known=known)] == [
-        new_rejected,
         incident("misuse", "8").id,
+        new_rejected,
     ]
     assert decide_on(taken, known=ids_of(taken)) == []
+
+
+def test_rubbish_without_end_keeps_no_incident_waiting() -> None:
+    """Incidents come before rejected records, of which each source may bring a thousand at a time."""
+    rubbish = window("misuse", *(record("misuse", f"x{number}") for number in range(3_000)))
+    good = window("denial", record("denial", "7"))
+    decisions = decide_on(rubbish, good)
+    assert id_of(decisions[0]) == incident("denial", "7").id
+    assert len(decisions) == 1 + MAX_REJECTED_A_SOURCE
+
+
+def test_a_record_that_waits_is_not_new_as_well() -> None:
+    """Where an id is forgotten while its record waits still, the record is decided on once, not twice."""
+    taken = window("probing", record("probing", IP))
+    (waiting,) = taken.incidents.values()
+    decisions = decide(
+        [taken], new_ids={waiting.id}, waiting=[waiting], identities=make_identities({IP: "1"})
+    )
+    assert [(id_of(each), each.was_unattributed) for each in decisions] == [(waiting.id, True)]
+    assert decide([taken], new_ids={waiting.id}, waiting=[waiting], identities=None) == []
 
 
 def test_nothing_brings_nothing() -> None:

@@ -629,6 +629,16 @@ def test_body_over_the_limit_is_refused(
     assert len(simulator.requests) == 2
 
 
+@pytest.mark.parametrize("body", [b"[" + b"[]," * 2_000_000 + b"[]]", b"[" + b"0," * 2_000_000 + b"0]"])
+def test_body_of_very_many_values_is_not_parsed(simulator: Simulator, client: Upstream, body: bytes) -> None:
+    """A few megabytes can hold millions of values, which would fill the memory once they are parsed."""
+    simulator.replace(DENIAL, body)
+    assert len(body) < upstream_module.MAX_BODY_BYTES
+    peak = peak_of(lambda: failure(client))
+    assert peak < 3 * len(body)
+    assert failure(client).error_class == "too_large"
+
+
 MEGABYTE = 1 << 20
 
 

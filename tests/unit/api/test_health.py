@@ -1,0 +1,104 @@
+"""How the health document judges what the polls have stored."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from functions.api.health import assess_health
+from shared.domain.poll_report import ALL_SOURCES, PollError, PollReport, SourceReport
+from shared.store.state import State
+
+NOW = 1_795_413_600.0
+INTERVAL = 300
+
+
+def state(age: float | None, **sources: SourceReport) -> State:
+    success = None if age is None else NOW - age
+    fresh = SourceReport(state="fresh", records=300, last_success_at=success)
+    report = PollReport(
+        attempted_at=NOW - 1,
+        last_success_at=success,
+        sources={source: sources.get(source, fresh) for source in ALL_SOURCES},
+    )
+    return State(projected=3, committed_at="2026-11-23T05:00:00Z", polls=4, report=report)
+
+
+def assess(judged: State) -> dict[str, Any]:
+    return assess_health(judged, now=NOW, poll_interval_seconds=INTERVAL)
+
+
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [
+        (0, "pass"),
+        (599, "pass"),
+        (600, "warn"),
+        (1199, "warn"),
+        (1200, "fail"),
+        (10**6, "fail"),
+        (None, "fail"),
+        # Clocks differ a little; one that is days ahead says nothing about the data.
+        (-60, "pass"),
+        (-61, "fail"),
+        (-864_000, "fail"),
+    ],
+)
+def test_the_age_of_the_data_decides(age: float | None, status: str) -> None:
+    """Pass below two intervals, warn below four, fail beyond, without data, and when the age is nonsense."""
+    document = assess(state(age))
+    assert document["status"] == status
+    assert document["checks"]["poller:dataAge"][0]["status"] == status
+    assert document["data_age_seconds"] == (None if age is None else max(0, age))
+    assert document["thresholds"] == {
+        "poll_interval_seconds": 300,
+        "warn_when_data_older_than_seconds": 600,
+        "fail_when_data_older_than_seconds": 1200,
+    }
+
+
+@pytest.mark.parametrize("source", ALL_SOURCES)
+@pytest.mark.parametrize("condition", ["stale", "never_taken"])
+def test_one_source_that_is_not_fresh_is_a_warning(source: str, condition: Any) -> None:
+    """Whatever the others do; the sentence names it; the data's own age still decides what is worse."""
+    error = PollError("server_error", "the upstream answered 503", 503, NOW - 5)
+    late = SourceReport(state=condition, last_error=error)
+    document = assess(state(10, **{source: late}))
+    assert document["status"] == "warn"
+    assert source in document["output"]
+    assert document["sources"][source]["last_error"] == {
+        "class": "server_error",
+        "status": 503,
+        "message": "the upstream answered 503",
+        "at": "2026-11-23T05:59:55Z",
+    }
+    assert document["checks"][f"{source}:responseTime"][0]["status"] == "warn"
+    assert assess(state(2000, **{source: late}))["status"] == "fail"
+
+
+def test_counters_are_those_of_the_state() -> None:
+    """The first version's counters, and the gauges beside them, are told as stored."""
+    judged = state(10)
+    sources = {**judged.report.sources, "other": SourceReport(state="fresh", rejected=3, too_old=2)}
+    judged = replace(
+        judged,
+        polls=7,
+        successful_updates=5,
+        failed_updates=2,
+        report=replace(judged.report, sources=sources, consecutive_failures=1),
+    )
+    document = assess(judged)
+    names = ("polls", "successful_updates", "failed_updates", "consecutive_failures")
+    assert [document[name] for name in names] == [7, 5, 2, 1]
+    assert (document["rejected_records"], document["too_old_records"]) == (3, 2)
+    assert document["last_attempt_at"] == "2026-11-23T05:59:59Z"
+
+
+def test_before_the_first_poll() -> None:
+    """An empty table fails, says that no poll has succeeded, and has no times."""
+    document = assess(State())
+    assert (document["status"], document["polls"]) == ("fail", 0)
+    assert "No poll has succeeded yet" in document["output"]
+    assert [document[name] for name in ("last_attempt_at", "last_success_at", "data_age_seconds")] == [
+        None
+    ] * 3
