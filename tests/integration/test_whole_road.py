@@ -277,6 +277,10 @@ def test_the_steady_poll_and_the_small_one_keep_to_their_budget(
     assert [name for name, _ in service.calls if name.startswith(("Put", "Update", "BatchWrite"))] == [
         "UpdateItem"
     ]
+    assert Counter(name for name, _ in service.calls if name != "GetSecretValue") == {
+        "GetItem": 12,
+        "UpdateItem": 1,
+    }
     table = service.calls[0][1]["TableName"]
     sizes = item_sizes(dynamodb, table)
     keys = [
