@@ -21,7 +21,7 @@ from functions.api.parameters import DEFAULT_LIMIT, MAX_LIMIT, parse_page_parame
 from functions.api.problems import INTERNAL, PROBLEMS, InvalidParametersError
 from functions.api.walk import MAX_PAGE_BYTES
 from functions.poller.poll import _FETCH_SHARE, _LOOKUPS_WORTH_DIGESTS
-from functions.poller.upstream import MAX_ATTEMPTS, MAX_BODY_BYTES
+from functions.poller.upstream import MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_VALUES
 from local.template import Template, load_template, read_routes, read_variables
 from shared.domain.cursor import CURSOR_SECONDS
 from shared.domain.incident import MAX_INCIDENT_BYTES, MAX_RECORD_DEPTH, MAX_SECONDS_AHEAD, SUBJECT_FIELDS
@@ -386,7 +386,10 @@ def test_every_type_is_documented_with_its_field() -> None:
         ("api.md", f"never over {round(MAX_PAGE_BYTES / 1e6)} MB, unless one employee alone is larger"),
         ("api.md", f"good for {CURSOR_SECONDS // 3600} hours from when it was given out"),
         ("architecture.md", f"up to {MAX_ATTEMPTS} attempts a source"),
-        ("architecture.md", f"a body over {MAX_BODY_BYTES // 2**20} MiB is given up"),
+        (
+            "architecture.md",
+            f"a body over {MAX_BODY_BYTES // 2**20} MiB or of over {MAX_VALUES / 1e6:g} million values is given up",
+        ),
         ("architecture.md", f"Fetching may use {_FETCH_SHARE:.0%} of".replace("%", " %")),
         ("data-model.md", f"nested deeper than {MAX_RECORD_DEPTH} |"),
         ("data-model.md", f"over {MAX_INCIDENT_BYTES:,} bytes of compact JSON"),
@@ -396,7 +399,7 @@ def test_every_type_is_documented_with_its_field() -> None:
             f"most {MAX_ENTRY_RECORDS:,} records and {MAX_ENTRY_BYTES // 1024} KB compressed",
         ),
         ("data-model.md", f"more than {_LOOKUPS_WORTH_DIGESTS} ids had to be looked up"),
-        ("data-model.md", f"identities over {MAX_CHUNK_BYTES:,} bytes"),
+        ("data-model.md", f"zlib-compressed JSON, {MAX_CHUNK_BYTES:,} bytes an item"),
         ("decisions/0002-cursor-keys-in-the-table.md", f"every {ROTATE_AFTER_SECONDS // 86_400} days"),
     ],
 )
