@@ -167,7 +167,7 @@ def test_it_serves_and_leaves_nothing(start: Starter) -> None:
 
     assert run.end(signal.SIGINT) == 0
     assert are_gone(set(children))
-    assert is_free(run.port)
+    wait_until(lambda: is_free(run.port), "the port")
     assert list(run.temporary.iterdir()) == []
     assert run.printed().rstrip().endswith("stopped: every process has ended")
     assert "Traceback" not in run.printed()
@@ -206,7 +206,7 @@ def test_killed(start: Starter) -> None:
     assert len(children) == len(PROCESSES)
     assert run.end(signal.SIGKILL) == -signal.SIGKILL
     wait_until(lambda: are_gone(children), "the children's end")
-    assert is_free(run.port)
+    wait_until(lambda: is_free(run.port), "the port")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_part_dies(start: Starter, name: str, said: str) -> None:
     assert run.process.wait(PATIENCE_SECONDS) == 1
     assert f"{said} was ended by SIGKILL; its log is .local/" in run.printed()
     assert are_gone(set(children))
-    assert is_free(run.port)
+    wait_until(lambda: is_free(run.port), "the port")
 
 
 def test_handler_that_can_not_start(start: Starter, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_handler_that_can_not_start(start: Starter, tmp_path: Path) -> None:
     assert ".local/api.log" in last
     assert "RuntimeError: broken on purpose" in last
     assert "Traceback" not in run.printed()
-    assert is_free(run.port)
+    wait_until(lambda: is_free(run.port), "the port")
     assert list(run.temporary.iterdir()) == []
     assert not [command for _, command in list_processes().values() if str(project) in command]
 
