@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 
+from functions.api.changes import ChangesAnswers
 from functions.api.configuration import read_configuration
-from functions.api.cursors import Cursors
 from functions.api.incidents import IncidentAnswers
-from functions.api.routes import make_routes
+from functions.api.routes import Routes, add_routes
+from functions.api.signer import Signer
 from functions.api.walk import Walker
 from shared.aws import make_dynamodb
 from shared.store.table import Table
@@ -30,10 +31,18 @@ def build(
     configuration = read_configuration(environ)
     # API Gateway gives up after 29 seconds: an answer that comes later is nobody's.
     table = Table(configuration.table_name, client=dynamodb or make_dynamodb(read_timeout=5, attempts=3))
-    answers = IncidentAnswers(table, walker=Walker(table, configuration.retention), cursors=Cursors(table))
-    return make_routes(
-        table, answers, poll_interval_seconds=configuration.poll_interval_seconds, logger=logger
+    signer = Signer(table)
+    walker = Walker(table, configuration.retention)
+    app = APIGatewayRestResolver()
+    routes = Routes(
+        app,
+        table=table,
+        incidents=IncidentAnswers(table, walker=walker, signer=signer),
+        changes=ChangesAnswers(table, signer=signer),
+        poll_interval_seconds=configuration.poll_interval_seconds,
     )
+    add_routes(app, routes, logger=logger)
+    return app
 
 
 @cache

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from functions.api.walk import UnfinishedSearchError
 from shared.domain.cursor import ExpiredCursorError, InvalidCursorError, MismatchedCursorError
+from shared.domain.token import ExpiredTokenError, InvalidTokenError
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -38,6 +40,14 @@ class UnknownRouteError(LookupError):
     """Nothing is served under this path."""
 
 
+class MethodNotAllowedError(Exception):
+    """The path is served, but not with this method."""
+
+
+class NotAcceptableError(Exception):
+    """The client accepts none of the forms in which this is served."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProblemKind:
     """How an exception is told to clients. ``code`` is stable: clients may rely on it."""
@@ -54,8 +64,17 @@ PROBLEMS: Mapping[type[Exception], ProblemKind] = MappingProxyType(
         InvalidCursorError: ProblemKind(400, "cursor_invalid", "The cursor is not valid"),
         MismatchedCursorError: ProblemKind(400, "cursor_mismatch", "The cursor belongs to another walk"),
         ExpiredCursorError: ProblemKind(410, "cursor_expired", "The cursor has expired"),
+        InvalidTokenError: ProblemKind(400, "token_invalid", "The token is not valid"),
+        ExpiredTokenError: ProblemKind(410, "token_expired", "The token has expired"),
         UnknownEmployeeError: ProblemKind(404, "employee_not_found", "No incidents of this employee"),
         UnknownRouteError: ProblemKind(404, "route_not_found", "Nothing is served here"),
+        MethodNotAllowedError: ProblemKind(
+            405, "method_not_allowed", "Not with this method", {"Allow": "GET, HEAD"}
+        ),
+        NotAcceptableError: ProblemKind(406, "not_acceptable", "Not served in this form"),
+        UnfinishedSearchError: ProblemKind(
+            503, "search_unfinished", "The search goes on", {"Retry-After": "1"}
+        ),
         NoDataYetError: ProblemKind(503, "no_data_yet", "No data yet", {"Retry-After": "30"}),
     }
 )

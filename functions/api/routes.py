@@ -1,93 +1,184 @@
-"""The routes: what each takes from a request and how it is answered."""
+"""The routes: what each takes from a request, and how that is answered over HTTP."""
 
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import unquote
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
-from functions.api import problems
-from functions.api.health import CONTENT_TYPE as HEALTH_CONTENT_TYPE
-from functions.api.health import assess_health
+from functions.api import formats, health, problems
+from functions.api.answer import CACHE_CONTROL, VARY, Answer, data_headers
+from functions.api.changes import ChangesAnswers
 from functions.api.incidents import IncidentAnswers
-from functions.api.parameters import parse_employee_id, parse_no_parameters, parse_page_parameters
+from functions.api.negotiation import choose_media_type, has_already, has_any
+from functions.api.parameters import (
+    Query,
+    parse_changes_parameters,
+    parse_employee_id,
+    parse_no_parameters,
+    parse_page_parameters,
+)
 from shared.store.state import read_state
 from shared.store.table import Table
 
-_JSON = "application/json"
-_METHODS = ["GET", "HEAD"]
-# Whoever may see the data may keep it, nobody between may, and each use asks first.
-_HEADERS = {"Cache-Control": "private, no-cache"}
+ALLOWED_METHODS = ("GET", "HEAD")
+_OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_OPENAPI_PATH = Path(__file__).parent / "openapi.json"
+
+type Respond = Callable[..., Answer]
 
 
-def make_routes(
-    table: Table,
-    answers: IncidentAnswers,
-    *,
-    poll_interval_seconds: int,
-    logger: Logger,
-    clock: Callable[[], float] = time.time,
-) -> APIGatewayRestResolver:
-    """A resolver that answers API Gateway's REST proxy events."""
-    app = APIGatewayRestResolver()
+class Routes:
+    """One method a route: request in, answer out."""
 
-    @app.route("/incidents", method=_METHODS)
-    def get_incidents() -> Response[str]:
-        parameters = parse_page_parameters(_query(app))
-        return _answer(app, HTTPStatus.OK, answers.of_all(parameters), _JSON)
+    def __init__(
+        self,
+        app: APIGatewayRestResolver,
+        *,
+        table: Table,
+        incidents: IncidentAnswers,
+        changes: ChangesAnswers,
+        poll_interval_seconds: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._app = app
+        self._table = table
+        self._incidents = incidents
+        self._changes = changes
+        self._poll_interval_seconds = poll_interval_seconds
+        self._clock = clock
 
-    @app.route("/employees/<employee_id>/incidents", method=_METHODS)
-    def get_employee_incidents(employee_id: str) -> Response[str]:
-        parse_no_parameters(_query(app))
-        return _answer(app, HTTPStatus.OK, answers.of_employee(parse_employee_id(employee_id)), _JSON)
+    def by_path(self) -> Mapping[str, Respond]:
+        """What answers under which path; ``<name>`` is a parameter."""
+        return {
+            "/incidents": self.get_incidents,
+            "/incidents/changes": self.get_changes,
+            "/employees/<employee_id>/incidents": self.get_employee_incidents,
+            "/health": self.get_health,
+            "/openapi.json": self.get_openapi,
+        }
 
-    @app.route("/health", method=_METHODS)
-    def get_health() -> Response[str]:
-        parse_no_parameters(_query(app))
-        document = assess_health(read_state(table), now=clock(), poll_interval_seconds=poll_interval_seconds)
+    def get_incidents(self) -> Answer:
+        """Employees with their incidents by priority, a page at a time."""
+        return self._page(employee_id=None)
+
+    def get_employee_incidents(self, employee_id: str) -> Answer:
+        """One employee's incidents, in the same shape."""
+        # The path comes percent-encoded.
+        return self._page(parse_employee_id(unquote(employee_id)))
+
+    def get_changes(self) -> Answer:
+        """Incidents in the order in which they were taken in."""
+        parameters = parse_changes_parameters(self._query())
+        # A CSV of nested findings would be none.
+        offered = formats.FLAT if parameters.schema == "native" else formats.NESTED
+        request = self._changes.prepare(parameters, self._accepted(*offered))
+        return self._unless_had(
+            request.etag, lambda: self._changes.headers(request), lambda: self._changes.answer(request)
+        )
+
+    def get_health(self) -> Answer:
+        """How the poller does."""
+        parse_no_parameters(self._query())
+        content_type = self._accepted(health.CONTENT_TYPE, formats.JSON)
+        state, now = read_state(self._table), self._clock()
+        document = health.assess_health(state, now=now, poll_interval_seconds=self._poll_interval_seconds)
         status = HTTPStatus.SERVICE_UNAVAILABLE if document["status"] == "fail" else HTTPStatus.OK
-        return _answer(app, status, json.dumps(document), HEALTH_CONTENT_TYPE)
+        return Answer(json.dumps(document), content_type, status, data_headers(state, now=now))
+
+    def get_openapi(self) -> Answer:
+        """The contract."""
+        parse_no_parameters(self._query())
+        return Answer(_OPENAPI_PATH.read_text(encoding="utf-8"), self._accepted(formats.JSON))
+
+    def _page(self, employee_id: str | None) -> Answer:
+        parameters = parse_page_parameters(self._query(), with_limit=employee_id is None)
+        self._accepted(formats.JSON)
+        request = self._incidents.prepare(parameters, employee_id)
+        return self._unless_had(
+            request.etag, lambda: self._incidents.headers(request), lambda: self._incidents.answer(request)
+        )
+
+    def _query(self) -> Query:
+        query: Mapping[str, Sequence[str]] | None = self._app.current_event.resolved_query_string_parameters
+        return query or {}
+
+    def _header(self, name: str) -> str | None:
+        value: str | None = self._app.current_event.headers.get(name)
+        return value
+
+    def _accepted(self, *offered: str) -> str:
+        media_type = choose_media_type(self._header("Accept"), offered)
+        if media_type is None:
+            raise problems.NotAcceptableError(f"this is served as {' or '.join(offered)} only")
+        return media_type
+
+    def _unless_had(
+        self, etag: str, headers: Callable[[], Mapping[str, str]], answer: Callable[[], Answer]
+    ) -> Answer:
+        """The answer, or that the client has it already, for which nothing more is read."""
+        wanted = self._header("If-None-Match")
+        if has_already(wanted, etag):
+            return _not_modified(headers())
+        full = answer()
+        # Any answer will do, but there has to be one.
+        return _not_modified(headers()) if has_any(wanted) else full
+
+
+def add_routes(app: APIGatewayRestResolver, routes: Routes, *, logger: Logger) -> None:
+    """Let ``app`` answer REST API proxy events with ``routes``, and everything else with a problem."""
+
+    def respond_with(respond: Respond) -> Callable[..., Response[str]]:
+        def respond_over_http(**path_parameters: str) -> Response[str]:
+            method = app.current_event.http_method
+            if method not in ALLOWED_METHODS:
+                raise problems.MethodNotAllowedError(f"{method} is not possible here")
+            return _to_response(app, respond(**path_parameters))
+
+        return respond_over_http
+
+    for path, respond in routes.by_path().items():
+        app.route(path, method=[*ALLOWED_METHODS, *_OTHER_METHODS])(respond_with(respond))
 
     @app.not_found
     def tell_unknown_route(_: NotFoundError) -> Response[str]:
-        return _problem(app, problems.UnknownRouteError("nothing is served under this path and method"))
+        return _to_problem(app, problems.UnknownRouteError("nothing is served under this path"))
 
     @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # in Powertools
     def tell_problem(error: Exception) -> Response[str]:
         if problems.problem_kind(error) is problems.INTERNAL:
             logger.exception("request failed")
-        return _problem(app, error)
-
-    return app
+        return _to_problem(app, error)
 
 
-def _problem(app: APIGatewayRestResolver, error: Exception) -> Response[str]:
+def _not_modified(headers: Mapping[str, str]) -> Answer:
+    return Answer("", "", HTTPStatus.NOT_MODIFIED, headers)
+
+
+def _to_problem(app: APIGatewayRestResolver, error: Exception) -> Response[str]:
     kind = problems.problem_kind(error)
     body = problems.render_problem(error, request_id=_request_id(app))
-    return _answer(app, kind.status, body, problems.CONTENT_TYPE, kind.headers)
+    return _to_response(app, Answer(body, problems.CONTENT_TYPE, kind.status, kind.headers))
 
 
-def _answer(
-    app: APIGatewayRestResolver,
-    status: int,
-    body: str,
-    content_type: str,
-    headers: Mapping[str, str] | None = None,
-) -> Response[str]:
+def _to_response(app: APIGatewayRestResolver, answer: Answer) -> Response[str]:
+    """Also for HEAD with its body: the gateway sends the length of the body and not the body."""
     return Response(
-        status_code=status,
-        content_type=content_type,
-        # Also for HEAD: the gateway sends the length of the body and not the body.
-        body=body,
-        headers={**_HEADERS, "X-Request-Id": _request_id(app), **(headers or {})},
+        status_code=answer.status,
+        content_type=answer.content_type or None,
+        body=answer.body,
+        headers={
+            "Cache-Control": CACHE_CONTROL,
+            "Vary": VARY,
+            "X-Request-Id": _request_id(app),
+            **answer.headers,
+        },
     )
-
-
-def _query(app: APIGatewayRestResolver) -> Mapping[str, Sequence[str]]:
-    return app.current_event.resolved_query_string_parameters or {}
 
 
 def _request_id(app: APIGatewayRestResolver) -> str:

@@ -69,7 +69,7 @@ class Poller:
 
     def _poll(self, attempt: "_Attempt") -> PollSummary:
         state = project_committed(self._table, self._retention)
-        rotate_signing_keys(self._table, now=attempt.at)
+        rotate_signing_keys(self._table, now=attempt.at, retention=self._retention)
         taken = take_sources(
             self._upstream,
             previous=state.report.sources,

@@ -1,22 +1,15 @@
-"""Where a walk over a snapshot goes on: opaque to clients, signed so that none can be made up.
+"""Where a walk over a snapshot goes on: opaque to clients, signed so that none can be made up."""
 
-A cursor is base64url of ``key id (4 bytes) | HMAC-SHA-256 (32 bytes) | JSON``. The key id says which key
-signed it, so that keys rotate without breaking walks under way.
-"""
-
-import base64
-import binascii
-import hashlib
-import hmac
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-MAX_CURSOR_CHARACTERS = 2_048
+from shared.domain.filters import Filters
+from shared.domain.signing import FindKey, InvalidSignatureError, SigningKey, sign, verify
+
 CURSOR_SECONDS = 24 * 3600
-KEY_ID_BYTES = 4
-_MAC_BYTES = 32
-_PURPOSE = b"security-incident-api cursor v1\n"
+_PURPOSE = "cursor"
 
 
 class InvalidCursorError(ValueError):
@@ -35,73 +28,79 @@ class ExpiredCursorError(ValueError):
 class Cursor:
     """A walk under way.
 
-    ``query`` is what the walk asked for, route and filters, in one canonical text. ``snapshot`` is the
-    sequence it sees and ``as_of`` the moment (epoch seconds, a whole hour) at which retention is judged
-    for it. ``go_on_from`` is the sort key from which it goes on, ``limit`` the page size in use,
-    ``issued_at`` epoch seconds. ``committed_at`` and ``complete`` are what the walk's first page said.
+    ``route`` is the path that the walk is over, ``filters`` what it asked for. ``snapshot`` is the sequence
+    that it sees, ``committed_at`` and ``complete`` what its first page said of that; ``as_of`` the moment
+    (epoch seconds, a whole hour) at which retention is judged for it. It goes on from the sort key
+    ``go_on_from``, in the middle of an employee if there are ``counts`` of theirs by priority. ``limit`` is
+    the page size in use. ``began_at`` (epoch seconds) is of the walk, not of the page: what it still shows
+    is deleted two days after it grew too old, so no walk may go on for ever.
     """
 
-    query: str
+    route: str
+    filters: Filters
     snapshot: int
     committed_at: str
     complete: bool
     as_of: int
     go_on_from: str
+    counts: Mapping[str, int] | None
     limit: int
-    issued_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """A secret of 32 bytes and the 4 bytes that name it in a cursor."""
-
-    id: bytes
-    secret: bytes
+    began_at: int
 
 
 def sign_cursor(cursor: Cursor, key: SigningKey) -> str:
     """The cursor as clients get it."""
-    payload = json.dumps(list(asdict(cursor).values()), separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(key.id + _mac(key, payload) + payload).decode().rstrip("=")
+    payload = {
+        "r": cursor.route,
+        "f": cursor.filters.to_json(),
+        "q": cursor.snapshot,
+        "c": cursor.committed_at,
+        "k": cursor.complete,
+        "a": cursor.as_of,
+        "g": cursor.go_on_from,
+        "n": cursor.counts and dict(cursor.counts),
+        "l": cursor.limit,
+        "b": cursor.began_at,
+    }
+    return sign(json.dumps(payload, separators=(",", ":")).encode(), key=key, purpose=_PURPOSE)
 
 
-def open_cursor(
-    text: str, *, find_key: Callable[[bytes], SigningKey | None], query: str, now: float
-) -> Cursor:
-    """The cursor behind ``text``, of a walk that asked for ``query``.
+def open_cursor(text: str, *, find_key: FindKey, route: str, filters: Filters, now: float) -> Cursor:
+    """The cursor behind ``text``, for a request for ``route`` at ``now`` (epoch seconds).
 
-    ``find_key`` gives the key of an id, or None. Raises :class:`InvalidCursorError`,
+    A request may send its filters again or leave them all out. Raises :class:`InvalidCursorError`,
     :class:`MismatchedCursorError` or :class:`ExpiredCursorError`.
     """
-    signed = _decode(text)
-    key_id, mac, payload = (
-        signed[:KEY_ID_BYTES],
-        signed[KEY_ID_BYTES : KEY_ID_BYTES + _MAC_BYTES],
-        signed[KEY_ID_BYTES + _MAC_BYTES :],
-    )
-    key = find_key(key_id)
-    if key is None or not hmac.compare_digest(mac, _mac(key, payload)):
-        raise InvalidCursorError("the cursor is not one that this service gave out")
-    cursor = Cursor(*json.loads(payload))
-    if cursor.query != query:
-        raise MismatchedCursorError("the cursor belongs to another route or to other filters")
-    if now - cursor.issued_at > CURSOR_SECONDS:
-        raise ExpiredCursorError("the cursor is older than 24 hours")
+    try:
+        cursor = _decode(json.loads(verify(text, find_key=find_key, purpose=_PURPOSE)))
+    except InvalidSignatureError as error:
+        raise InvalidCursorError(f"the cursor is not one that this service gave out: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # Ours, of another version: a deployment came between.
+        raise InvalidCursorError(
+            "the cursor is of another version of this service: begin a new walk"
+        ) from None
+    if cursor.route != route:
+        raise MismatchedCursorError("the cursor belongs to another route")
+    if filters not in (Filters(), cursor.filters):
+        raise MismatchedCursorError(
+            "the cursor belongs to other filters: send it alone, or with those of its first page"
+        )
+    if now - cursor.began_at > CURSOR_SECONDS:
+        raise ExpiredCursorError("the walk began more than 24 hours ago: begin a new one")
     return cursor
 
 
-def _mac(key: SigningKey, payload: bytes) -> bytes:
-    return hmac.digest(key.secret, _PURPOSE + key.id + payload, hashlib.sha256)
-
-
-def _decode(text: str) -> bytes:
-    if len(text) > MAX_CURSOR_CHARACTERS:
-        raise InvalidCursorError("the cursor is too long to be ours")
-    try:
-        signed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidCursorError("the cursor is not base64url") from None
-    # Bits that base64 leaves unused would let one cursor have several spellings.
-    if base64.urlsafe_b64encode(signed).decode().rstrip("=") != text:
-        raise InvalidCursorError("the cursor is not base64url as this service writes it")
-    return signed
+def _decode(value: Mapping[str, Any]) -> Cursor:
+    return Cursor(
+        route=value["r"],
+        filters=Filters.from_json(value["f"]),
+        snapshot=value["q"],
+        committed_at=value["c"],
+        complete=value["k"],
+        as_of=value["a"],
+        go_on_from=value["g"],
+        counts=value["n"],
+        limit=value["l"],
+        began_at=int(value["b"]),
+    )

@@ -24,6 +24,11 @@ class Retention:
         oldest = self.oldest_kept(as_of)
         return oldest is not None and Decimal(timestamp) < Decimal(oldest)
 
+    def is_kept(self, moment: float, *, as_of: float) -> bool:
+        """Whether what is of ``moment`` may still be there at ``as_of`` (both epoch seconds)."""
+        expires_at = self.expires_at(moment)
+        return expires_at is None or expires_at >= as_of
+
     def expires_at(self, moment: float) -> int | None:
         """When DynamoDB may delete what is of ``moment`` (both epoch seconds), or None for never."""
         return int(moment) + self.days * _DAY + _GRACE if self.days else None

@@ -18,7 +18,7 @@ class CommitConflictError(Exception):
 def read_entry(table: Table, sequence: int) -> Entry | None:
     """The entry at ``sequence``, or None if nothing is committed there yet."""
     item = table.get(journal_key(sequence))
-    return _decode(item) if item else None
+    return decode_entry(item) if item else None
 
 
 def commit_entry(table: Table, entry: Entry, retention: Retention) -> None:
@@ -48,7 +48,8 @@ def _encode(entry: Entry, retention: Retention) -> Item:
     return item | expiry(retention, parse_rfc3339(entry.committed_at) + _PROJECTED_WITHIN_SECONDS)
 
 
-def _decode(item: Item) -> Entry:
+def decode_entry(item: Item) -> Entry:
+    """The entry in an item of the journal."""
     return Entry(
         sequence=int(item["sk"]["S"]),
         poll_id=item["poll_id"]["S"],

@@ -1,7 +1,10 @@
 """Incidents as they are laid out for reading: by employee, then by (timestamp, id)."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared.domain.filters import NO_FILTERS, Filters
 from shared.store.keys import INCIDENTS, after_employee, before_employee, employee_of
 from shared.store.table import Item, Table
 
@@ -12,8 +15,9 @@ _LAST = ":"
 
 @dataclass(frozen=True, slots=True)
 class StoredIncident:
-    """One incident: whose it is, its priority, and the JSON that clients get."""
+    """One incident: where it stands, whose it is, its priority, and the JSON that clients get."""
 
+    sort_key: str
     employee_id: str
     priority: str
     json: str
@@ -45,19 +49,14 @@ def read_incidents(
     snapshot: int,
     oldest_kept: float | None,
     limit: int | None,
+    filters: Filters = NO_FILTERS,
 ) -> tuple[list[StoredIncident], str | None]:
     """One request of a walk over a span: what the snapshot holds of it, and the key to go on after, if any.
 
     ``snapshot`` is the sequence that the walk sees, ``oldest_kept`` the earliest timestamp that it shows,
     ``limit`` the most items that the request looks at (None: as many as one request can).
     """
-    where = "#sequence <= :snapshot"
-    names = {"#sequence": "sequence"}
-    values: Item = {":snapshot": {"N": str(snapshot)}}
-    if oldest_kept is not None:
-        where += " AND #timestamp >= :oldest"
-        names["#timestamp"] = "timestamp"
-        values[":oldest"] = {"N": str(oldest_kept)}
+    where, names, values = _conditions(snapshot, oldest_kept, filters)
     items, go_on_after = table.query_page(
         INCIDENTS,
         between=(span.low, span.high),
@@ -69,7 +68,59 @@ def read_incidents(
         attributes=("sk", "priority", "json"),
     )
     found = [
-        StoredIncident(employee_of(item["sk"]["S"]), item["priority"]["S"], item["json"]["S"])
+        StoredIncident(
+            item["sk"]["S"], employee_of(item["sk"]["S"]), item["priority"]["S"], item["json"]["S"]
+        )
         for item in items
     ]
     return found, go_on_after
+
+
+def count_incidents(
+    table: Table,
+    span: Span,
+    *,
+    after: str | None,
+    snapshot: int,
+    oldest_kept: float | None,
+    filters: Filters,
+) -> tuple[Counter[str], str | None]:
+    """How many incidents of each priority one request finds, and the key to go on after, as above."""
+    where, names, values = _conditions(snapshot, oldest_kept, filters)
+    items, go_on_after = table.query_page(
+        INCIDENTS,
+        between=(span.low, span.high),
+        after=after,
+        where=where,
+        names=names,
+        values=values,
+        attributes=("priority",),
+    )
+    return Counter(item["priority"]["S"] for item in items), go_on_after
+
+
+def _conditions(
+    snapshot: int, oldest_kept: float | None, filters: Filters
+) -> tuple[str, Mapping[str, str], Item]:
+    """A filter expression, its names and its values."""
+    parts = ["#sequence <= :snapshot"]
+    values: Item = {":snapshot": {"N": str(snapshot)}}
+    for attribute, allowed in (("priority", filters.priorities), ("type", filters.types)):
+        if allowed:
+            placeholders = {f":{attribute}{number}": each for number, each in enumerate(allowed)}
+            parts.append(f"#{attribute} IN ({', '.join(placeholders)})")
+            values |= {name: {"S": each} for name, each in placeholders.items()}
+    bounds = (
+        (">= :oldest", None if oldest_kept is None else str(oldest_kept)),
+        (">= :since", filters.since),
+        ("< :until", filters.until),
+    )
+    for comparison, bound in bounds:
+        if bound is not None:
+            parts.append(f"#timestamp {comparison}")
+            values[comparison.split()[1]] = {"N": bound}
+    where = " AND ".join(parts)
+    names = {
+        f"#{name}": name for name in ("sequence", "priority", "type", "timestamp") if f"#{name}" in where
+    }
+    return where, names, values

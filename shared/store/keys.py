@@ -54,6 +54,11 @@ def before_employee(employee_id: str) -> str:
     return f"{employee_id:0>{EMPLOYEE_WIDTH}}#"
 
 
+def after_incident(sort_key: str) -> str:
+    """A sort key above this one and below all later ones, which are as long."""
+    return f"{sort_key}!"
+
+
 def after_employee(employee_id: str) -> str:
     """A sort key above all incidents of the employee ("$" follows "#") and below all later ones."""
     return f"{employee_id:0>{EMPLOYEE_WIDTH}}$"

@@ -9,8 +9,10 @@ import pytest
 from shared.domain.attribution import Identities, make_identities
 from shared.domain.incident import Incident
 from shared.domain.retention import Retention
+from shared.domain.signing import SigningKey
 from shared.domain.window import digest_ids
 from shared.store import identities as identities_module
+from shared.store import signing_keys as signing_keys_module
 from shared.store.digests import MAX_HOURS, read_digests, store_digests
 from shared.store.identities import MAX_CHUNK_BYTES, read_identities, store_identities
 from shared.store.signing_keys import ROTATE_AFTER_SECONDS, read_signing_keys, rotate_signing_keys
@@ -285,6 +287,27 @@ class TestIdentities:
 
 
 class TestSigningKeys:
+    @pytest.fixture(autouse=True)
+    def without_the_year(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keys are kept for a year beyond their use; that is looked at apart."""
+        if "year" not in request.node.name:
+            monkeypatch.setattr(signing_keys_module, "_TOLD_FOR_SECONDS", 0)
+
+    def test_for_a_year_an_expired_token_is_told_from_none(self, store: Table) -> None:
+        """A key stays for a year after the last of its tokens has expired, then it goes."""
+        made = self.rotate_monthly(store, 16, Retention(7))
+        keys = read_signing_keys(store)
+        assert keys.find(made[0].id) is None
+        assert [keys.find(key.id) for key in made[2:]] == made[2:]
+
+    def test_a_key_signs_once_every_reader_can_know_it(self, store: Table) -> None:
+        """For two minutes after a rotation the key before signs, for readers that know no other yet."""
+        first, second = self.rotate_monthly(store, 2, FOREVER)
+        keys = read_signing_keys(store)
+        assert keys.to_sign_with(second.made_at) == first
+        assert keys.to_sign_with(second.made_at + 119) == first
+        assert keys.to_sign_with(second.made_at + 120) == second
+
     def test_there_is_none_before_the_first_poll(self, store: Table) -> None:
         """A reader that comes first has no key to sign with, and finds none."""
         keys = read_signing_keys(store)
@@ -292,35 +315,108 @@ class TestSigningKeys:
         assert keys.find(b"\0\0\0\0") is None
 
     def test_the_first_poll_makes_one(self, store: Table) -> None:
-        """A key of 256 random bits, which signs and is found by its id."""
-        rotate_signing_keys(store, now=NOW)
+        """A key of 256 random bits, which signs and is found by its id, and knows when it was made."""
+        rotate_signing_keys(store, now=NOW, retention=FOREVER)
         keys = read_signing_keys(store)
         assert keys.newest is not None
-        assert (len(keys.newest.id), len(keys.newest.secret)) == (4, 32)
+        assert (len(keys.newest.id), len(keys.newest.secret), keys.newest.made_at) == (4, 32, NOW)
         assert keys.find(keys.newest.id) == keys.newest
+        assert keys.find(b"\0\0\0\0") is None
+        assert keys.all == (keys.newest,)
 
-    def test_it_stays_for_thirty_days(self, store: Table, dump: Any) -> None:
-        """Polls within thirty days write nothing."""
-        rotate_signing_keys(store, now=NOW)
+    @pytest.mark.parametrize("days", [0, 1, 400])
+    def test_it_stays_for_thirty_days(self, store: Table, dump: Any, days: int) -> None:
+        """Polls within thirty days write nothing; the first one after them does."""
+        retention = Retention(days)
+        rotate_signing_keys(store, now=NOW, retention=retention)
         before = dump(store)
         for later in (0.0, 60.0, ROTATE_AFTER_SECONDS - 1.0, -5.0):
-            rotate_signing_keys(store, now=NOW + later)
+            rotate_signing_keys(store, now=NOW + later, retention=retention)
             assert dump(store) == before
+        rotate_signing_keys(store, now=NOW + ROTATE_AFTER_SECONDS, retention=retention)
+        assert dump(store) != before
+        assert ROTATE_AFTER_SECONDS == 30 * DAY
 
-    def test_the_old_one_is_kept_for_the_walks_that_it_began(self, store: Table) -> None:
-        """After thirty days a new key signs; the one before it is found still, the one before that not."""
-        seen = []
-        for number in range(4):
-            rotate_signing_keys(store, now=NOW + number * ROTATE_AFTER_SECONDS)
+    def rotate_monthly(self, store: Table, months: int, retention: Retention) -> list[SigningKey]:
+        """The keys that were made, oldest first."""
+        made = []
+        for number in range(months):
+            rotate_signing_keys(store, now=NOW + number * ROTATE_AFTER_SECONDS, retention=retention)
             newest = read_signing_keys(store).newest
             assert newest is not None
-            seen.append(newest)
-        assert len({key.id for key in seen}) == len({key.secret for key in seen}) == 4
+            made.append(newest)
+        assert len({key.id for key in made}) == len({key.secret for key in made}) == months
+        return made
+
+    @pytest.mark.parametrize(
+        ("days", "kept"),
+        [
+            # At a rotation the key before was replaced just now, the one before that thirty days ago, …: a
+            # key is kept for the retention and two days more after its replacement.
+            (1, 2),
+            (27, 2),
+            (29, 3),
+            (57, 3),
+            (59, 4),
+            (400, 15),
+            (0, 20),
+        ],
+    )
+    def test_a_key_is_kept_as_long_as_its_tokens_may_come_back(
+        self, store: Table, days: int, kept: int
+    ) -> None:
+        """Newest first, and none that signed a token which may still lead to something is missing; those
+        whose tokens lead nowhere are gone. Without a retention all are kept.
+        """
+        made = self.rotate_monthly(store, 20, Retention(days))
         keys = read_signing_keys(store)
-        assert keys.newest == seen[3]
-        assert keys.find(seen[2].id) == seen[2]
-        assert keys.find(seen[1].id) is None
-        assert keys.find(seen[0].id) is None
+        assert list(keys.all) == made[::-1][:kept]
+        assert keys.newest == made[-1]
+        for number, key in enumerate(reversed(made)):
+            assert keys.find(key.id) == (key if number < kept else None)
+
+    @pytest.mark.parametrize("days", [1, 40])
+    def test_every_token_of_the_retention_opens(self, store: Table, days: int) -> None:
+        """A poll a day for four months: what any of those days signed is opened for the whole retention,
+        also by a reader that was an hour behind with its keys.
+        """
+        retention = Retention(days)
+        signed: list[tuple[float, SigningKey]] = []
+        for day in range(120):
+            now = NOW + day * DAY
+            before = read_signing_keys(store).newest
+            rotate_signing_keys(store, now=now, retention=retention)
+            keys = read_signing_keys(store)
+            assert keys.newest is not None
+            signed.append((now + 3600, before or keys.newest))
+            signed.append((now + 3600, keys.newest))
+            for at, key in signed:
+                if now <= at + days * DAY:
+                    assert keys.find(key.id) == key, f"signed {(now - at) / DAY:.1f} days ago"
+        assert len(read_signing_keys(store).all) < 120 / 30
+
+    def test_a_key_that_signed_for_long_is_kept_from_its_replacement_on(self, store: Table) -> None:
+        """While no poll ran for a year its only key went on signing: what it signed last opens still."""
+        retention = Retention(7)
+        rotate_signing_keys(store, now=NOW, retention=retention)
+        old = read_signing_keys(store).newest
+        assert old is not None
+        late = NOW + 365 * DAY
+        rotate_signing_keys(store, now=late, retention=retention)
+        assert read_signing_keys(store).find(old.id) == old
+        rotate_signing_keys(store, now=late + ROTATE_AFTER_SECONDS, retention=retention)
+        assert read_signing_keys(store).find(old.id) is None
+
+    def test_a_shorter_retention_forgets_keys_and_a_longer_one_brings_none_back(self, store: Table) -> None:
+        """The retention of the moment counts, at the next rotation."""
+        made = self.rotate_monthly(store, 5, FOREVER)
+        assert list(read_signing_keys(store).all) == made[::-1]
+        now = NOW + 5 * ROTATE_AFTER_SECONDS
+        rotate_signing_keys(store, now=now, retention=Retention(1))
+        keys = read_signing_keys(store).all
+        assert list(keys[1:]) == [made[-1]]
+        rotate_signing_keys(store, now=now + ROTATE_AFTER_SECONDS, retention=FOREVER)
+        assert list(read_signing_keys(store).all[1:]) == list(keys)
 
     @pytest.mark.parametrize("rotating", [False, True], ids=["first", "rotation"])
     def test_two_pollers_at_once_leave_one_set(self, store: Table, rotating: bool) -> None:
@@ -328,17 +424,19 @@ class TestSigningKeys:
         now = NOW
         before = None
         if rotating:
-            rotate_signing_keys(store, now=now)
+            rotate_signing_keys(store, now=now, retention=FOREVER)
             before = read_signing_keys(store).newest
             now += ROTATE_AFTER_SECONDS
-        slow = PausingPoll(store, lambda table: rotate_signing_keys(table, now=now + 1), at=1)
+        slow = PausingPoll(
+            store, lambda table: rotate_signing_keys(table, now=now + 1, retention=FOREVER), at=1
+        )
         assert slow.start()
-        rotate_signing_keys(store, now=now)
+        rotate_signing_keys(store, now=now, retention=FOREVER)
         between = read_signing_keys(store)
         slow.wake()
         after = read_signing_keys(store)
         assert after.newest is not None
-        assert after.newest == between.newest
+        assert after.all == between.all
         if before:
             assert before != after.newest
             assert after.find(before.id) == before
@@ -351,7 +449,7 @@ class TestSigningKeys:
 
         def poll() -> None:
             gate.wait(10)
-            rotate_signing_keys(store, now=NOW)
+            rotate_signing_keys(store, now=NOW, retention=FOREVER)
             newest.append(read_signing_keys(store).newest)
 
         threads = [threading.Thread(target=poll) for _ in range(8)]

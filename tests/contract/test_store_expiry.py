@@ -32,7 +32,7 @@ def fill(table: Table, retention: Retention) -> None:
     project_committed(table, retention)
     record_attempt(table, PollReport(attempted_at=NOW))
     store_digests(table, "denial", {1: b"x" * 12}, sequence=3)
-    rotate_signing_keys(table, now=NOW)
+    rotate_signing_keys(table, now=NOW, retention=retention)
     store_identities(table, make_identities({"10.0.0.1": "7"}), fetched_at=NOW)
 
 

@@ -54,3 +54,22 @@ def test_what_is_kept_for_ever_never_expires() -> None:
     """Without a retention nothing has a time to go."""
     assert Retention().days == 0
     assert Retention(0).expires_at(NOW) is None
+
+
+@pytest.mark.parametrize("days", [1, 7, 400, 36_500])
+@pytest.mark.parametrize("moment", [0, NOW, 1_658_264_566.2610762])
+def test_what_is_kept_is_what_may_not_be_deleted_yet(days: int, moment: float) -> None:
+    """Kept up to the very second at which DynamoDB may delete what is of that moment, and not after it."""
+    retention = Retention(days)
+    last = int(moment) + days * DAY + 2 * DAY
+    for as_of in (moment - DAY, moment, moment + days * DAY, last - 1, last):
+        assert retention.is_kept(moment, as_of=as_of) is True
+    for as_of in (last + 0.001, last + 1, last + 10_000 * DAY):
+        assert retention.is_kept(moment, as_of=as_of) is False
+    assert retention.expires_at(moment) == last
+
+
+def test_what_is_kept_for_ever_is_kept() -> None:
+    """Without a retention everything may still be there, however old."""
+    for as_of in (0.0, NOW, 1e15):
+        assert Retention(0).is_kept(0, as_of=as_of) is True

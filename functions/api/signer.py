@@ -1,9 +1,9 @@
-"""Signing and opening cursors with the keys in the table, which are read once and kept."""
+"""Signing what clients bring back, with the keys in the table, which are read once and kept."""
 
 import time
 from collections.abc import Callable
 
-from shared.domain.cursor import Cursor, SigningKey, open_cursor, sign_cursor
+from shared.domain.signing import SigningKey
 from shared.store.signing_keys import SigningKeys, read_signing_keys
 from shared.store.table import Table
 
@@ -16,8 +16,8 @@ class NoSigningKeyError(Exception):
     """The poller has made no key, though it has stored data: the table was tampered with."""
 
 
-class Cursors:
-    """Gives cursors out and takes them back."""
+class Signer:
+    """The newest key to sign with, and the key of an id."""
 
     def __init__(self, table: Table, *, clock: Callable[[], float] = time.time) -> None:
         self._table = table
@@ -25,19 +25,16 @@ class Cursors:
         self._keys = SigningKeys(())
         self._read_at = 0.0
 
-    def give(self, cursor: Cursor) -> str:
-        """The cursor as its client gets it, signed with the newest key."""
-        self._refresh(_REFRESH_SECONDS)
-        key = self._keys.newest
+    def newest(self) -> SigningKey:
+        """The key to sign with; at most an hour behind the table."""
+        self._refresh(_REFRESH_SECONDS if self._keys.all else _UNKNOWN_KEY_SECONDS)
+        key = self._keys.to_sign_with(self._clock())
         if key is None:
-            raise NoSigningKeyError("there is no key to sign cursors with")
-        return sign_cursor(cursor, key)
+            raise NoSigningKeyError("there is no key to sign with")
+        return key
 
-    def take(self, text: str, *, query: str) -> Cursor:
-        """The cursor that was given out; raises as :func:`shared.domain.cursor.open_cursor` does."""
-        return open_cursor(text, find_key=self._find, query=query, now=self._clock())
-
-    def _find(self, key_id: bytes) -> SigningKey | None:
+    def find(self, key_id: bytes) -> SigningKey | None:
+        """The key of an id, or None."""
         key = self._keys.find(key_id)
         if key is None:
             self._refresh(_UNKNOWN_KEY_SECONDS)

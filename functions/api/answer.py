@@ -1,0 +1,44 @@
+"""What a route answers with, and the headers that go with data (RFC 9110, RFC 8288)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from urllib.parse import urlencode
+
+from shared.domain.rfc3339 import parse_rfc3339
+from shared.store.state import State
+
+# Whoever may see the data may keep it, nobody between may, and each use asks first.
+CACHE_CONTROL = "private, no-cache"
+# The gateway compresses, so the answer also depends on what the client unpacks.
+VARY = "Accept, Accept-Encoding"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, body and headers; ``X-Request-Id`` is added to all of them alike."""
+
+    body: str
+    content_type: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def data_headers(state: State, *, now: float) -> dict[str, str]:
+    """How old and how complete the data are, on every answer that was made from them."""
+    last_success_at = state.report.last_success_at
+    headers = {"X-Data-Complete": "true" if state.report.complete else "false"}
+    if last_success_at is not None:
+        headers["X-Data-Age-Seconds"] = str(max(0, int(now - last_success_at)))
+    return headers
+
+
+def validators(etag: str, committed_at: str) -> dict[str, str]:
+    """ETag and Last-Modified of an answer from a snapshot."""
+    modified = formatdate(parse_rfc3339(committed_at), usegmt=True)
+    return {"ETag": etag, "Last-Modified": modified}
+
+
+def link_to_next(**parameters: str) -> dict[str, str]:
+    """A Link header, relative to the request's own address, whatever stage or domain it came through."""
+    return {"Link": f'<?{urlencode(parameters)}>; rel="next"'}
