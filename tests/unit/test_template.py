@@ -13,9 +13,14 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = {"PollerFunction": "poller", "ApiFunction": "api"}
 ROUTES = {
-    (method, path)
-    for path in ("/incidents", "/employees/{employee_id}/incidents", "/health")
-    for method in ("get", "head")
+    ("any", path)
+    for path in (
+        "/incidents",
+        "/incidents/changes",
+        "/employees/{employee_id}/incidents",
+        "/health",
+        "/openapi.json",
+    )
 }
 
 type Node = dict[str, Any]
@@ -383,8 +388,28 @@ def test_the_api_answers_before_the_gateway_gives_up() -> None:
     assert 0 < properties("ApiFunction")["Timeout"] < 29
 
 
-def test_every_route_has_its_get_and_head_on_the_one_api() -> None:
-    """Routes are on IncidentApi by name: without it SAM would make a second API, without our authorizer."""
+def test_every_gateway_error_is_a_problem_document() -> None:
+    """What the gateway answers by itself has the form of all other problems: JSON, its status, a code."""
+    responses = properties("IncidentApi")["GatewayResponses"]
+    assert {"MISSING_AUTHENTICATION_TOKEN", "THROTTLED", "DEFAULT_4XX", "DEFAULT_5XX"} <= responses.keys()
+    for kind, response in responses.items():
+        (template,) = response["ResponseTemplates"].values()
+        document = json.loads(template.replace("$context.requestId", "a-request"))
+        assert document["request_id"] == "a-request"
+        assert document["type"] == f"urn:security-incident-api:problem:{document['code']}"
+        assert document.keys() - {"status"} == {"type", "title", "detail", "code", "request_id"}
+        assert document.get("status") == response.get("StatusCode")
+        assert ("status" in document) != kind.startswith("DEFAULT_")
+        headers = response["ResponseParameters"]["Headers"]
+        assert headers["Content-Type"] == "'application/problem+json'"
+        assert ("Retry-After" in headers) == (document.get("status") == 429)
+
+
+def test_every_route_takes_every_method_on_the_one_api() -> None:
+    """A wrong method is told by the API, not as missing credentials.
+
+    Routes are on IncidentApi by name: without it SAM would make a second API, without our authorizer.
+    """
     routes = events("ApiFunction", "Api")
     assert {(it["Method"], it["Path"]) for it in routes} == ROUTES
     assert len(routes) == len(ROUTES)
@@ -462,7 +487,7 @@ def test_samconfig_knows_every_stage() -> None:
 def test_sample_requests_are_for_routes_that_exist(name: str) -> None:
     """What `sam local invoke ApiFunction` is fed matches a route, its path and its parameters."""
     event = json.loads((ROOT / "events" / f"{name}.json").read_text())
-    assert (event["httpMethod"].lower(), event["resource"]) in ROUTES
+    assert ("any", event["resource"]) in ROUTES
     assert event["resource"].format(**(event["pathParameters"] or {})) == event["path"]
     context = event["requestContext"]
     assert (context["resourcePath"], context["httpMethod"]) == (event["resource"], event["httpMethod"])
