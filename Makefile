@@ -1,6 +1,6 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit lint format lock build clean
+.PHONY: help setup run test unit lint format lock openapi fuzz build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -49,6 +49,14 @@ lock: ## Compile pyproject.toml into the requirements files
 	@$(COMPILE) --group sam -o requirements-sam.txt
 	@$(COMPILE) pyproject.toml -c requirements-dev.txt -o shared/requirements.txt
 	@.venv/bin/python -c '$(POLLER_EXTRA)' | $(COMPILE) - -c requirements-dev.txt -o functions/poller/requirements.txt
+
+openapi: ## Make functions/api/openapi.json, which is served, of openapi.yaml
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python -m scripts.openapi
+
+fuzz: ## Make 20,000 requests of the contract to a local run, and judge every answer (some 10 minutes)
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python -m tests.fuzz
 
 build: setup ## Build what is deployed, into .aws-sam
 	@$(WITH_TOOLS) sam build

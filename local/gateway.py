@@ -15,6 +15,7 @@ from typing import Any
 
 import waitress
 
+from local.docs_page import answer_docs
 from local.lambda_context import Function, load_function
 from local.proxy_event import Environ, build_event, match_route, read_path
 from local.template import Route, load_template, read_minimum_compression, read_routes
@@ -66,6 +67,9 @@ class Gateway:
         return [] if environ["REQUEST_METHOD"] == "HEAD" or answer.status in _BODILESS else [answer.body]
 
     def _answer(self, environ: Environ) -> Answer:
+        docs = answer_docs(environ["REQUEST_METHOD"], read_path(environ))
+        if docs is not None:
+            return Answer(docs.status, list(docs.headers.items()), docs.body)
         request_id = str(uuid.uuid4())
         match = match_route(self._routes, environ["REQUEST_METHOD"], read_path(environ))
         if match is None:

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from functions.api.health import assess_health
-from functions.api.parameters import DEFAULT_LIMIT, MAX_LIMIT, parse_page_parameters
+from functions.api.parameters import DEFAULT_LIMIT, MAX_LIMIT, parse_changes_parameters, parse_page_parameters
 from functions.api.problems import INTERNAL, PROBLEMS, InvalidParametersError
-from functions.api.walk import MAX_PAGE_BYTES
+from functions.api.routes import ALLOWED_METHODS
+from functions.api.walk import MAX_PAGE_BYTES, SEARCH_SECONDS
 from functions.poller.poll import _FETCH_SHARE, _LOOKUPS_WORTH_DIGESTS
 from functions.poller.upstream import MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_VALUES
 from local.template import Template, load_template, read_routes, read_variables
@@ -274,14 +275,14 @@ def test_every_flag_of_the_simulator_is_documented() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    """Paths and methods of the template are those of the docs."""
-    real: dict[str, set[str]] = {}
-    for route in read_routes(TEMPLATE):
-        real.setdefault(route.path, set()).add(route.method)
+    """Paths of the template and methods of the code are those of the docs."""
+    real = {route.path for route in read_routes(TEMPLATE)}
+    # Every method reaches the function, which refuses all others itself.
+    assert {route.method for route in read_routes(TEMPLATE)} == {"ANY"}
     page = section(API, "The API")
     assert differences(first_column(page, "route"), real) == ""
-    for path, methods in real.items():
-        assert f"| `{path}` | {', '.join(sorted(methods))} |" in page
+    for path in real:
+        assert f"| `{path}` | {', '.join(ALLOWED_METHODS)} |" in page
 
 
 def test_every_query_parameter_is_documented() -> None:
@@ -291,6 +292,12 @@ def test_every_query_parameter_is_documented() -> None:
     allowed = re.search(r"allowed: (.+)$", caught.value.faults[0].reason)
     assert allowed
     documented = first_column(section(API, "Parameters"), "parameter")
+    assert differences(documented, allowed[1].split(", ")) == ""
+    with pytest.raises(InvalidParametersError) as caught:
+        parse_changes_parameters({"not-a-parameter": ["1"]})
+    allowed = re.search(r"allowed: (.+)$", caught.value.faults[0].reason)
+    assert allowed
+    documented = first_column(section(API, "Parameters"), "changes parameter")
     assert differences(documented, allowed[1].split(", ")) == ""
 
 
@@ -383,8 +390,9 @@ def test_every_type_is_documented_with_its_field() -> None:
         ("api.md", f"| 1 to {MAX_LIMIT} | {DEFAULT_LIMIT}, or"),
         ("api.md", f"over {MAX_BODY_BYTES // 2**20} MiB"),
         ("api.md", f"of the last poll, 1 to {MAX_ATTEMPTS}"),
+        ("api.md", f"searched for up to {SEARCH_SECONDS:g} seconds"),
         ("api.md", f"never over {round(MAX_PAGE_BYTES / 1e6)} MB, unless one employee alone is larger"),
-        ("api.md", f"good for {CURSOR_SECONDS // 3600} hours from when it was given out"),
+        ("api.md", f"good for {CURSOR_SECONDS // 3600} hours from when the walk began"),
         ("architecture.md", f"up to {MAX_ATTEMPTS} attempts a source"),
         ("architecture.md", f"a body over {MAX_BODY_BYTES // 2**20} MiB"),
         ("architecture.md", f"or of over {MAX_VALUES / 1e6:g} million values is given up"),

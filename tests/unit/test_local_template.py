@@ -140,9 +140,8 @@ def test_our_own_template() -> None:
     assert {"AttributeName": "pk", "KeyType": "HASH"} in read_table(template)["KeySchema"]
     assert read_time_to_live(template) == {"AttributeName": "expires_at", "Enabled": True}
     routes = read_routes(template)
-    for path in ("/incidents", "/employees/{employee_id}/incidents", "/health"):
-        assert Route("GET", path) in routes
-        assert Route("HEAD", path) in routes
+    for path in ("/incidents", "/incidents/changes", "/employees/{employee_id}/incidents", "/health"):
+        assert Route("ANY", path) in routes
     assert read_handler(template, "PollerFunction") == "functions.poller.handler.lambda_handler"
     assert read_handler(template, "ApiFunction") == "functions.api.handler.lambda_handler"
     assert read_limits(template, "PollerFunction").timeout_seconds > 30
