@@ -101,7 +101,7 @@ SPANS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     span=SPANS,
     filters=FILTERS,
@@ -145,7 +145,7 @@ def test_a_walk_of_the_reader_is_the_same_on_both(
     assert walks[0] == walks[1]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 390_000), min_size=3, max_size=12), st.integers(1, 4))
 def test_a_page_ends_before_one_megabyte_on_both(
     dynamodb: Any, make_table: Callable[[], Table], sizes: list[int], snapshot: int
