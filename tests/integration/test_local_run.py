@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from local.ports import find_free_port
+from local.simulator import Simulator, SimulatorSettings, serve
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60.0
@@ -269,6 +270,23 @@ def test_unusable_settings(start: Starter) -> None:
     assert run.process.wait(PATIENCE_SECONDS) == 2
     (line,) = run.printed().splitlines()
     assert "UPSTREAM_BASE_URL" in line
+
+
+def test_own_upstream(start: Starter) -> None:
+    """With an address and credentials the run polls that service, and starts no simulator of its own."""
+    settings = SimulatorSettings(username="reader", password="do-not-print", records_per_type=3, seed=77)
+    simulator = Simulator(settings)
+    with serve(simulator) as base_url:
+        run = start(UPSTREAM_BASE_URL=base_url, UPSTREAM_USERNAME="reader", UPSTREAM_PASSWORD="do-not-print")
+        run.wait_for("poll 1: 21 seen, 21 new")
+        assert {request.status for request in simulator.requests if request.with_credentials} == {200}
+        status, health = run.ask("/health")
+        assert (status, health["total_identified_incidents"]) == (200, 21)
+        assert not [
+            command for command in list_descendants(run.process.pid).values() if "local.simulator" in command
+        ]
+        assert run.end(signal.SIGINT) == 0
+        assert "do-not-print" not in run.printed()
 
 
 def test_unreachable_upstream(start: Starter) -> None:
