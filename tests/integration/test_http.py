@@ -228,18 +228,33 @@ def test_every_answer_says_who_may_keep_it(service: Any) -> None:
             assert headers["X-Request-Id"] == "a-request"
 
 
-def test_last_modified_is_when_the_snapshot_was_committed(service: Any) -> None:
+def test_last_modified_is_when_the_snapshot_was_committed(
+    make_history: Callable[..., Any], make_reader: Callable[..., Any]
+) -> None:
     """As an HTTP date, of the snapshot that the answer shows: a walk keeps its own."""
-    first = service.get(PAGES, limit="3")
-    poll_something_new(service)
-    for answer in (first, service.get(PAGES), service.get(PAGES, cursor=first.json["next_cursor"])):
+    history = make_history(clock=Clock(BEGINNING))
+
+    def poll() -> None:
+        history.upstream.records["misuse"] = [
+            f'{{"employee_id":{employee},"priority":"low","timestamp":{history.clock.now}}}'
+            for employee in (1, 2)
+        ]
+        history.poll()
+
+    def moment(answer: Any) -> str:
         text = answer.headers["Last-Modified"]
         assert text.endswith(" GMT")
-        moment = parsedate_to_datetime(text).strftime("%Y-%m-%dT%H:%M:%SZ")
-        assert moment == answer.json["snapshot"]["committed_at"]
-    committed_at = service.get(PAGES).json["snapshot"]["committed_at"]
-    changes = service.get(CHANGES).headers["Last-Modified"]
-    assert parsedate_to_datetime(changes).strftime("%Y-%m-%dT%H:%M:%SZ") == committed_at
+        return parsedate_to_datetime(text).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    poll()
+    reader = make_reader(history.client, clock=history.clock)
+    first = reader.get(PAGES, limit="1")
+    history.clock.now += 1_000
+    poll()
+    answers = [first, reader.get(PAGES, cursor=first.json["next_cursor"]), reader.get(PAGES)]
+    for answer in answers:
+        assert moment(answer) == answer.json["snapshot"]["committed_at"]
+    assert moment(answers[1]) == moment(first) < moment(answers[2]) == moment(reader.get(CHANGES))
 
 
 def test_head_is_get(service: Any) -> None:
