@@ -88,6 +88,7 @@ def create_table(client: "DynamoDBClient", name: str) -> None:
     client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     time_to_live = read_time_to_live(template)
     if time_to_live is not None:
+        # The template says it in a plain dict.
         client.update_time_to_live(TableName=name, TimeToLiveSpecification=time_to_live)  # type: ignore[arg-type]
 
 

@@ -80,7 +80,7 @@ class Gateway:
             with self._one_at_a_time:
                 result = self._function.handler(event, self._function.new_context())
             return read_answer(result, request_id)
-        except Exception:
+        except Exception:  # API Gateway turns whatever a function fails with into 502, too
             # For whoever runs it: the client must not see the inside.
             traceback.print_exc(file=sys.stderr)
             title = "Something went wrong on our side"

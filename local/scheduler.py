@@ -52,7 +52,7 @@ def run_poll(function: Function, number: int) -> str:
         # Lambda would refuse what is not JSON.
         json.dumps(summary)
         outcome = describe_summary(summary)
-    except Exception as error:
+    except Exception as error:  # as in Lambda, one failed invocation does not end the schedule
         traceback.print_exc(file=sys.stderr)
         outcome = f"failed with {type(error).__name__}, see .local/poller.log"
     return f"poll {number}: {outcome} ({time.monotonic() - started:.1f} s)"

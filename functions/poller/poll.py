@@ -63,7 +63,7 @@ class Poller:
         attempt = _Attempt(uuid.uuid4().hex, self._clock(), self._monotonic(), seconds_left)
         try:
             return self._poll(attempt)
-        except Exception as error:
+        except Exception as error:  # raised again: whatever it is, health must tell that the poll failed
             self._report_crash(attempt, error)
             raise
 
@@ -160,7 +160,7 @@ class Poller:
         try:
             report = read_state(self._table).report
             record_attempt(self._table, report.crashed(crash, duration_ms=self._milliseconds_since(attempt)))
-        except Exception as second:
+        except Exception as second:  # the first error is the one to be raised
             error.add_note(f"The failure could not be noted in the state: {type(second).__name__}")
 
     def _summary(

@@ -46,37 +46,40 @@ def take_sources(
         except Exception as error:  # whatever one source provokes must not take the others down
             return UpstreamError("internal", f"fetching ended with {type(error).__name__}")
 
+    def take(source: str, answer: Answer) -> SourceReport:
+        report = previous[source]
+        if source == IDENTITIES_SOURCE:
+            identities.append(parse_identities(answer.value))
+            return _taken(report, answer, now, records=len(identities[0].employee_by_ip))
+        window = sort_out(source, answer.value, now=now, retention=retention)
+        windows[source] = window
+        return _taken(
+            report,
+            answer,
+            now,
+            records=window.records,
+            rejected=len(window.rejected),
+            too_old=window.too_old,
+        )
+
     windows: dict[str, Window] = {}
-    identities: Identities | None = None
+    identities: list[Identities] = []
     reports: dict[str, SourceReport] = {}
     with ThreadPoolExecutor(max_workers=concurrency) as threads:
         for source, answer in zip(_IN_THIS_ORDER, threads.map(fetch, _IN_THIS_ORDER), strict=True):
-            report = previous[source]
             if isinstance(answer, UpstreamError):
-                reports[source] = _failed(report, answer, now)
+                error = PollError(answer.error_class, str(answer), answer.status, now)
+                reports[source] = _failed(previous[source], answer, error)
                 continue
             try:
-                if source == IDENTITIES_SOURCE:
-                    identities = parse_identities(answer.value)
-                    reports[source] = _taken(report, answer, now, records=len(identities.employee_by_ip))
-                else:
-                    window = sort_out(source, answer.value, now=now, retention=retention)
-                    windows[source] = window
-                    reports[source] = _taken(
-                        report,
-                        answer,
-                        now,
-                        records=window.records,
-                        rejected=len(window.rejected),
-                        too_old=window.too_old,
-                    )
-            except (MalformedIdentitiesError, MalformedWindowError) as error:
-                reports[source] = report.failed(
-                    PollError("malformed", str(error), None, now),
-                    latency_ms=answer.latency_ms,
-                    attempts=answer.attempts,
-                )
-    return TakenSources(windows, identities, reports)
+                reports[source] = take(source, answer)
+            except (MalformedIdentitiesError, MalformedWindowError) as malformed:
+                error = PollError("malformed", str(malformed), None, now)
+                reports[source] = _failed(previous[source], answer, error)
+            except Exception as surprise:  # whatever one source provokes must not take the others down
+                error = PollError("internal", f"sorting out ended with {type(surprise).__name__}", None, now)
+                reports[source] = _failed(previous[source], answer, error)
+    return TakenSources(windows, identities[0] if identities else None, reports)
 
 
 def _taken(
@@ -100,9 +103,5 @@ def _taken(
     )
 
 
-def _failed(previous: SourceReport, error: UpstreamError, now: float) -> SourceReport:
-    return previous.failed(
-        PollError(error.error_class, str(error), error.status, now),
-        latency_ms=error.latency_ms,
-        attempts=error.attempts,
-    )
+def _failed(previous: SourceReport, answer: Answer | UpstreamError, error: PollError) -> SourceReport:
+    return previous.failed(error, latency_ms=answer.latency_ms, attempts=answer.attempts)

@@ -5,9 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from functions.poller import sources as sources_module
 from functions.poller.credentials import Credentials
 from functions.poller.sources import TakenSources, take_sources
 from functions.poller.upstream import Answer, Upstream, UpstreamError
@@ -353,6 +355,26 @@ def test_an_error_that_nobody_foresaw_takes_one_source_down() -> None:
     assert (error.error_class, error.status) == ("internal", None)
     assert "ZeroDivisionError" in error.message
     assert set(taken.windows) == {*INCIDENT_TYPES} - {"denial"}
+
+
+def test_a_window_that_breaks_our_code_takes_one_source_down(
+    simulator: Simulator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sorting out is guarded like fetching: a record that our code stumbles over stops its source alone."""
+    real = sources_module.sort_out
+
+    def stumble(kind: str, *arguments: Any, **options: Any) -> Any:
+        if kind == "denial":
+            raise ZeroDivisionError
+        return real(kind, *arguments, **options)
+
+    monkeypatch.setattr(sources_module, "sort_out", stumble)
+    taken = take(upstream)
+    error = taken.reports["denial"].last_error
+    assert error is not None
+    assert (error.error_class, error.message) == ("internal", "sorting out ended with ZeroDivisionError")
+    assert set(taken.windows) == {*INCIDENT_TYPES} - {"denial"}
+    assert taken.identities is not None
 
 
 def test_deadline_ends_the_call_and_its_threads(simulator: Simulator, upstream: Upstream) -> None:
