@@ -1,7 +1,7 @@
 """Incidents as they are laid out for reading: by employee, then by (timestamp, id)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.domain.filters import NO_FILTERS, Filters
@@ -11,6 +11,9 @@ from shared.store.table import Item, Table
 # Sort keys begin with a digit: one below all of them and one above.
 FIRST = "0"
 _LAST = ":"
+
+# A filter expression, its names and its values.
+type _Conditions = tuple[str, Mapping[str, str], Item]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,6 @@ class Span:
 
     low: str = FIRST
     high: str = _LAST
-
-
-def all_from(low: str) -> Span:
-    """From ``low`` to the end of the incidents."""
-    return Span(low, _LAST)
 
 
 def of_employee(employee_id: str) -> Span:
@@ -56,16 +54,8 @@ def read_incidents(
     ``snapshot`` is the sequence that the walk sees, ``oldest_kept`` the earliest timestamp that it shows,
     ``limit`` the most items that the request looks at (None: as many as one request can).
     """
-    where, names, values = _conditions(snapshot, oldest_kept, filters)
-    items, go_on_after = table.query_page(
-        INCIDENTS,
-        between=(span.low, span.high),
-        after=after,
-        limit=limit,
-        where=where,
-        names=names,
-        values=values,
-        attributes=("sk", "priority", "json"),
+    items, go_on_after = _read(
+        table, span, after, limit, _conditions(snapshot, oldest_kept, filters), ("sk", "priority", "json")
     )
     found = [
         StoredIncident(
@@ -86,23 +76,34 @@ def count_incidents(
     filters: Filters,
 ) -> tuple[Counter[str], str | None]:
     """How many incidents of each priority one request finds, and the key to go on after, as above."""
-    where, names, values = _conditions(snapshot, oldest_kept, filters)
-    items, go_on_after = table.query_page(
-        INCIDENTS,
-        between=(span.low, span.high),
-        after=after,
-        where=where,
-        names=names,
-        values=values,
-        attributes=("priority",),
+    items, go_on_after = _read(
+        table, span, after, None, _conditions(snapshot, oldest_kept, filters), ("priority",)
     )
     return Counter(item["priority"]["S"] for item in items), go_on_after
 
 
-def _conditions(
-    snapshot: int, oldest_kept: float | None, filters: Filters
-) -> tuple[str, Mapping[str, str], Item]:
-    """A filter expression, its names and its values."""
+def _read(
+    table: Table,
+    span: Span,
+    after: str | None,
+    limit: int | None,
+    conditions: _Conditions,
+    attributes: Sequence[str],
+) -> tuple[list[Item], str | None]:
+    where, names, values = conditions
+    return table.query_page(
+        INCIDENTS,
+        between=(span.low, span.high),
+        after=after,
+        limit=limit,
+        where=where,
+        names=names,
+        values=values,
+        attributes=attributes,
+    )
+
+
+def _conditions(snapshot: int, oldest_kept: float | None, filters: Filters) -> _Conditions:
     parts = ["#sequence <= :snapshot"]
     values: Item = {":snapshot": {"N": str(snapshot)}}
     for attribute, allowed in (("priority", filters.priorities), ("type", filters.types)):

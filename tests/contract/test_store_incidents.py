@@ -21,7 +21,6 @@ from shared.store.entries import commit_entry
 from shared.store.incidents import (
     Span,
     StoredIncident,
-    all_from,
     count_incidents,
     of_employee,
     read_incidents,
@@ -132,15 +131,15 @@ def test_the_span_of_an_employee_never_touches_its_neighbours(store: Table, limi
         assert walk(store, of_employee(nobody), limit=limit) == []
 
 
-def test_all_from_a_key_begins_there(store: Table) -> None:
+def test_a_span_from_a_key_begins_there(store: Table) -> None:
     """Both from the key of an incident (included) and from just after an employee, up to the very last."""
     decisions = {each: attributed(number, each) for number, each in enumerate(EMPLOYEES)}
     lay_out(store, list(decisions.values()))
     for number, (employee_id, decision) in enumerate(decisions.items()):
         _, key = incident_key(employee_id, decision.incident.timestamp, decision.incident.id)
         assert employee_of(key) == employee_id
-        assert [each.employee_id for each in walk(store, all_from(key))] == list(EMPLOYEES[number:])
-        rest = walk(store, all_from(after_employee(employee_id)))
+        assert [each.employee_id for each in walk(store, Span(key))] == list(EMPLOYEES[number:])
+        rest = walk(store, Span(after_employee(employee_id)))
         assert [each.employee_id for each in rest] == list(EMPLOYEES[number + 1 :])
 
 
@@ -214,7 +213,7 @@ def test_a_sort_key_leads_back_to_its_incident(store: Table) -> None:
     everything = walk(store)
     assert len(everything) == len(EMPLOYEES)
     for number, each in enumerate(everything):
-        assert walk(store, all_from(each.sort_key)) == everything[number:]
+        assert walk(store, Span(each.sort_key)) == everything[number:]
 
 
 # ---------------------------------------------------------------- filters
