@@ -29,6 +29,8 @@ _FIRST_FOLLOW_UP_ITEMS = 16
 # More than a request of 1 MB can hold.
 _MOST_ITEMS = 10_000
 _MAX_UNFINISHED = 8
+# Retry-After says one second.
+_RESUMED_WITHIN_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,15 @@ class Walker:
         self._unfinished: dict[_Key, _Search] = {}
 
     def under_way(self, walk: Walk, *, limit: int) -> Walk | None:
-        """The walk of the same query whose first page could not be filled lately, at its own snapshot."""
-        for other, start_key, other_limit in self._unfinished:
+        """The walk of the same query whose first page could not be filled just now, at its own snapshot.
+
+        Not one that was given up: whoever asks later wants the snapshot of their own time.
+        """
+        kept_since = self._monotonic() - _RESUMED_WITHIN_SECONDS
+        for (other, start_key, other_limit), search in self._unfinished.items():
             same_query = (other.filters, other.employee_id) == (walk.filters, walk.employee_id)
-            same_hour = other.snapshot.as_of == walk.snapshot.as_of
-            if start_key is None and other_limit == limit and same_query and same_hour:
+            first_page = start_key is None and other_limit == limit
+            if first_page and same_query and search.kept_at >= kept_since:
                 return other
         return None
 
@@ -170,6 +176,7 @@ class Walker:
 
     def _keep(self, key: _Key, search: "_Search") -> None:
         """Keep the search for a client that asks again; of very many the newest few."""
+        search.kept_at = self._monotonic()
         self._unfinished[key] = search
         if len(self._unfinished) > _MAX_UNFINISHED:
             del self._unfinished[next(iter(self._unfinished))]
@@ -270,7 +277,8 @@ class _GrowingPage:
 
 @dataclass(slots=True)
 class _Search:
-    """A page under way: what it has, the sort key that was looked at last, the size of the next request.
+    """A page under way: what it has, the sort key that was looked at last, the size of the next request, and
+    when it was kept for a client that asks again (monotonic).
 
     Where its last employee had to be cut, also the counts of their incidents so far, and up to which key.
     """
@@ -279,6 +287,7 @@ class _Search:
     after: str | None = None
     at_least: int = 1
     filled: bool = False
+    kept_at: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     counted_up_to: str | None = None
 

@@ -236,6 +236,27 @@ def test_a_first_page_in_several_tries_is_of_one_snapshot(make_reader: Callable[
     assert len(numbers(new)) > 10
 
 
+@pytest.mark.parametrize(("later", "sequence"), [(119, 1), (121, 2)])
+def test_a_search_that_was_given_up_is_nobody_elses(
+    make_reader: Callable[..., Any], later: float, sequence: int
+) -> None:
+    """Who asks the same within two minutes takes the search up; who asks later gets today's snapshot."""
+    client = make_client(
+        make_item(number, str(number), priority="high" if number == 9_000 else "low")
+        for number in range(1, 20_001)
+    )
+    seconds = 1_000.0
+    reader = make_reader(client, clock=Clock(NOW), search_seconds=0.0, monotonic=lambda: seconds)
+    assert reader.get("/incidents", priority="high").status == 503
+    client.load([make_item(100_000, "5", priority="high", sequence=2)])
+    project(client, 2)
+    seconds += later
+    answer, tries = ask_until_found(reader, priority="high")
+    assert tries >= 1
+    assert answer.json["snapshot"]["sequence"] == sequence
+    assert numbers(answer)[0] == (9_000 if sequence == 1 else 100_000)
+
+
 def test_what_is_found_in_time_is_given_early(make_reader: Callable[..., Any]) -> None:
     """When the time is up, whole employees found so far are a page; the walk goes on behind them."""
     matching = [*range(1, 30), *range(15_000, 15_030)]
