@@ -25,7 +25,7 @@ class Answer:
 
 
 def data_headers(state: State, *, now: float) -> dict[str, str]:
-    """How old and how complete the data are, on every answer that was made from them."""
+    """How old and how complete the data are."""
     last_success_at = state.report.last_success_at
     headers = {"X-Data-Complete": "true" if state.report.complete else "false"}
     if last_success_at is not None:

@@ -14,14 +14,16 @@ from functions.api.signer import Signer
 from shared.domain.change import Change
 from shared.domain.ocsf import to_detection_finding
 from shared.domain.token import ExpiredTokenError, open_token, sign_token
-from shared.store.changes import GoneError, Place, oldest_place, read_changes
-from shared.store.state import State, read_state
+from shared.store.changes import GoneError, OutOfTimeError, Place, oldest_place, read_changes
+from shared.store.state import State
 from shared.store.table import Table
 from shared.version import VERSION
 
 _RENDERER = 1
 # Lambda's limit of an answer is 6 MB.
 _MAX_BYTES = 5_000_000
+# API Gateway gives up after 29 seconds; the last request may take some of them.
+READ_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,20 @@ class ChangesRequest:
 class ChangesAnswers:
     """Answers `GET /incidents/changes`."""
 
-    def __init__(self, table: Table, *, signer: Signer, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        table: Table,
+        *,
+        signer: Signer,
+        read_state: Callable[[], State],
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._table = table
         self._signer = signer
+        self._read_state = read_state
         self._clock = clock
+        self._monotonic = monotonic
 
     def prepare(self, parameters: ChangesParameters, media_type: str) -> ChangesRequest:
         """What is asked for; costs one small read.
@@ -49,7 +61,7 @@ class ChangesAnswers:
         Raises :class:`NoDataYetError`, :class:`shared.domain.token.InvalidTokenError` and
         :class:`ExpiredTokenError`.
         """
-        state = read_state(self._table)
+        state = self._read_state()
         if state.projected == 0:
             raise NoDataYetError("no poll has succeeded yet: try again in a moment, or look at /health")
         etag = make_etag(_RENDERER, parameters, media_type, state.projected)
@@ -90,18 +102,27 @@ class ChangesAnswers:
         return place
 
     def _read(self, request: ChangesRequest) -> tuple[list[Row], Place, bool]:
-        """The rows of one answer, where the next one begins, and whether it has any already."""
+        """The rows of one answer, where the next one begins, and whether there is more to read already.
+
+        If the time is up before any is found there are none, but the next answer begins further on: unlike
+        an empty page of a walk this loses nothing, because whoever stops here comes back with the token.
+        """
         projected = request.state.projected
         place = request.place or oldest_place(self._table, projected=projected, now=self._clock())
         rows: list[Row] = []
         size = 0
+        deadline = self._monotonic() + READ_SECONDS
         try:
-            for here, change in read_changes(self._table, place, projected=projected):
+            for here, change in read_changes(
+                self._table, place, projected=projected, has_time=lambda: self._monotonic() < deadline
+            ):
                 row = _to_row(change, request.parameters.schema)
                 size += size_in_answer(row, request.media_type)
                 if rows and (len(rows) == request.parameters.limit or size > _MAX_BYTES):
                     return rows, here, True
                 rows.append(row)
+        except OutOfTimeError as out_of_time:
+            return rows, out_of_time.place, True
         except GoneError as error:
             raise ExpiredTokenError(f"{error}: begin without a token, with the oldest that is") from None
         return rows, Place(projected + 1), False

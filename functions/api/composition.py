@@ -13,6 +13,7 @@ from functions.api.configuration import read_configuration
 from functions.api.incidents import IncidentAnswers
 from functions.api.routes import Routes, add_routes
 from functions.api.signer import Signer
+from functions.api.state_of_request import StateOfRequest
 from functions.api.walk import Walker
 from shared.aws import make_dynamodb
 from shared.store.table import Table
@@ -29,16 +30,18 @@ def build(
     Raises :class:`shared.configuration.ConfigurationError` that names what is missing.
     """
     configuration = read_configuration(environ)
-    # API Gateway gives up after 29 seconds: an answer that comes later is nobody's.
-    table = Table(configuration.table_name, client=dynamodb or make_dynamodb(read_timeout=5, attempts=3))
+    # API Gateway gives up after 29 seconds: after the 15 that a page may be searched for, the last request
+    # and its repetitions have to end within the rest.
+    table = Table(configuration.table_name, client=dynamodb or make_dynamodb(read_timeout=3, attempts=3))
     signer = Signer(table)
     walker = Walker(table, configuration.retention)
     app = APIGatewayRestResolver()
+    state = StateOfRequest(app, table)
     routes = Routes(
         app,
-        table=table,
-        incidents=IncidentAnswers(table, walker=walker, signer=signer),
-        changes=ChangesAnswers(table, signer=signer),
+        state=state,
+        incidents=IncidentAnswers(walker=walker, signer=signer, read_state=state.read),
+        changes=ChangesAnswers(table, signer=signer, read_state=state.read),
         poll_interval_seconds=configuration.poll_interval_seconds,
     )
     add_routes(app, routes, logger=logger)

@@ -13,8 +13,7 @@ from functions.api.signer import Signer
 from functions.api.walk import Page, Position, Snapshot, Walk, Walker
 from shared.domain.cursor import Cursor, ExpiredCursorError, open_cursor, sign_cursor
 from shared.domain.grouping import render_groups
-from shared.store.state import State, read_state
-from shared.store.table import Table
+from shared.store.state import State
 
 CONTENT_TYPE = "application/json"
 # Part of every ETag: to be raised when the same data are rendered differently.
@@ -43,15 +42,15 @@ class IncidentAnswers:
 
     def __init__(
         self,
-        table: Table,
         *,
         walker: Walker,
         signer: Signer,
+        read_state: Callable[[], State],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._table = table
         self._walker = walker
         self._signer = signer
+        self._read_state = read_state
         self._clock = clock
 
     def prepare(self, parameters: PageParameters, employee_id: str | None = None) -> PageRequest:
@@ -60,7 +59,7 @@ class IncidentAnswers:
         Costs one small read. Raises :class:`NoDataYetError` and what
         :func:`shared.domain.cursor.open_cursor` raises.
         """
-        state = read_state(self._table)
+        state = self._read_state()
         if state.projected == 0:
             raise NoDataYetError("no poll has succeeded yet: try again in a moment, or look at /health")
         if parameters.cursor is None:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api import formats, health, problems
 from functions.api.answer import CACHE_CONTROL, VARY, Answer, data_headers
@@ -23,8 +24,7 @@ from functions.api.parameters import (
     parse_no_parameters,
     parse_page_parameters,
 )
-from shared.store.state import read_state
-from shared.store.table import Table
+from functions.api.state_of_request import StateOfRequest
 
 ALLOWED_METHODS = ("GET", "HEAD")
 _OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -40,14 +40,14 @@ class Routes:
         self,
         app: APIGatewayRestResolver,
         *,
-        table: Table,
+        state: StateOfRequest,
         incidents: IncidentAnswers,
         changes: ChangesAnswers,
         poll_interval_seconds: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._app = app
-        self._table = table
+        self._state = state
         self._incidents = incidents
         self._changes = changes
         self._poll_interval_seconds = poll_interval_seconds
@@ -86,15 +86,27 @@ class Routes:
         """How the poller does."""
         parse_no_parameters(self._query())
         content_type = self._accepted(health.CONTENT_TYPE, formats.JSON)
-        state, now = read_state(self._table), self._clock()
-        document = health.assess_health(state, now=now, poll_interval_seconds=self._poll_interval_seconds)
+        document = health.assess_health(
+            self._state.read(), now=self._clock(), poll_interval_seconds=self._poll_interval_seconds
+        )
         status = HTTPStatus.SERVICE_UNAVAILABLE if document["status"] == "fail" else HTTPStatus.OK
-        return Answer(json.dumps(document), content_type, status, data_headers(state, now=now))
+        return Answer(json.dumps(document), content_type, status, self.data_headers())
 
     def get_openapi(self) -> Answer:
         """The contract."""
         parse_no_parameters(self._query())
-        return Answer(_OPENAPI_PATH.read_text(encoding="utf-8"), self._accepted(formats.JSON))
+        content_type = self._accepted(formats.JSON)
+        return Answer(_OPENAPI_PATH.read_text(encoding="utf-8"), content_type, headers=self.data_headers())
+
+    def data_headers(self) -> dict[str, str]:
+        """How old and how complete the data are, also where the answer is not made from them.
+
+        Nothing where the table can't be read just now: what needs no data is answered all the same.
+        """
+        try:
+            return data_headers(self._state.read(), now=self._clock())
+        except (BotoCoreError, ClientError):
+            return {}
 
     def _page(self, employee_id: str | None) -> Answer:
         parameters = parse_page_parameters(self._query(), with_limit=employee_id is None)
@@ -147,23 +159,26 @@ def add_routes(app: APIGatewayRestResolver, routes: Routes, *, logger: Logger) -
 
     @app.not_found
     def tell_unknown_route(_: NotFoundError) -> Response[str]:
-        return _to_problem(app, problems.UnknownRouteError("nothing is served under this path"))
+        error = problems.UnknownRouteError("nothing is served under this path")
+        return _to_problem(app, error, routes.data_headers())
 
     @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # in Powertools
     def tell_problem(error: Exception) -> Response[str]:
         if problems.problem_kind(error) is problems.INTERNAL:
             logger.exception("request failed")
-        return _to_problem(app, error)
+            # What failed may be the table, and asking it again would only take longer.
+            return _to_problem(app, error, {})
+        return _to_problem(app, error, routes.data_headers())
 
 
 def _not_modified(headers: Mapping[str, str]) -> Answer:
     return Answer("", "", HTTPStatus.NOT_MODIFIED, headers)
 
 
-def _to_problem(app: APIGatewayRestResolver, error: Exception) -> Response[str]:
+def _to_problem(app: APIGatewayRestResolver, error: Exception, headers: Mapping[str, str]) -> Response[str]:
     kind = problems.problem_kind(error)
     body = problems.render_problem(error, request_id=_request_id(app))
-    return _to_response(app, Answer(body, problems.CONTENT_TYPE, kind.status, kind.headers))
+    return _to_response(app, Answer(body, problems.CONTENT_TYPE, kind.status, {**headers, **kind.headers}))
 
 
 def _to_response(app: APIGatewayRestResolver, answer: Answer) -> Response[str]:

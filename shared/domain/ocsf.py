@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from ipaddress import ip_address
 
 from shared.domain.change import Change
 from shared.domain.exact_json import JsonNumber, JsonValue
@@ -16,7 +17,7 @@ _NEW = 1
 _SEVERITY_IDS: Mapping[str, int] = {"low": 2, "medium": 3, "high": 4, "critical": 5}
 # Observable types of the schema.
 _IP_ADDRESS = 2
-_USER = 21
+_RESOURCE_UID = 10
 
 
 def to_detection_finding(change: Change, *, version: str) -> Mapping[str, JsonValue]:
@@ -69,11 +70,17 @@ def to_detection_finding(change: Change, *, version: str) -> Mapping[str, JsonVa
 
 def _observables(change: Change) -> list[JsonValue]:
     observables: list[JsonValue] = [
-        {"name": "resources.uid", "type_id": _number(_USER), "type": "User", "value": change.employee_id}
+        {
+            "name": "resources.uid",
+            "type_id": _number(_RESOURCE_UID),
+            "type": "Resource UID",
+            "value": change.employee_id,
+        }
     ]
     for name in ("source_ip", SUBJECT_FIELDS[change.incident.type]):
         value = change.incident.fields.get(name)
-        if isinstance(value, str) and (name == "source_ip" or change.incident.ip is not None):
+        is_address = name == "source_ip" or change.incident.ip is not None
+        if is_address and isinstance(value, str) and _is_ip(value):
             observables.append(
                 {
                     "name": f"unmapped.{name}",
@@ -83,6 +90,15 @@ def _observables(change: Change) -> list[JsonValue]:
                 }
             )
     return observables
+
+
+def _is_ip(text: str) -> bool:
+    """Whether this is an address as consumers parse it; ``source_ip`` is whatever the upstream sends."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(value: int) -> JsonNumber:

@@ -1,6 +1,6 @@
 """The journal as readers of the changes feed get it: attributed incidents, in the order of commits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from shared.domain.change import Change
@@ -15,6 +15,14 @@ _ENTRIES_A_REQUEST = 16
 
 class GoneError(LookupError):
     """The journal no longer holds the entry that was to come next: retention has passed over it."""
+
+
+class OutOfTimeError(Exception):
+    """The time was up; ``place`` is where to go on: all before it was given out."""
+
+    def __init__(self, place: "Place") -> None:
+        super().__init__(f"the time was up at entry {place.sequence}")
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +56,14 @@ def oldest_place(table: Table, *, projected: int, now: float) -> Place:
     return Place(low)
 
 
-def read_changes(table: Table, place: Place, *, projected: int) -> Iterator[tuple[Place, Change]]:
+def read_changes(
+    table: Table, place: Place, *, projected: int, has_time: Callable[[], bool] = lambda: True
+) -> Iterator[tuple[Place, Change]]:
     """Each change from ``place`` up to the entry ``projected``, with its own place; lazily, in order.
 
-    Raises :class:`GoneError` where an entry on the way is no longer there.
+    Raises :class:`GoneError` where an entry on the way is no longer there, and :class:`OutOfTimeError` when
+    ``has_time``, which is asked after each request, says no before the end: many entries in a row may hold
+    nothing that readers get.
     """
     expected, after = place.sequence, None
     while expected <= projected:
@@ -75,6 +87,8 @@ def read_changes(table: Table, place: Place, *, projected: int) -> Iterator[tupl
             expected += 1
         if after is None and expected <= projected:
             raise GoneError(f"entry {expected} is no longer kept")
+        if expected <= projected and not has_time():
+            raise OutOfTimeError(Place(expected))
 
 
 def _between(first: int, last: int) -> tuple[str, str]:

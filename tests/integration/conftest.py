@@ -20,6 +20,7 @@ from functions.api.handler import lambda_handler as api_handler
 from functions.api.incidents import IncidentAnswers
 from functions.api.routes import Routes, add_routes
 from functions.api.signer import Signer
+from functions.api.state_of_request import StateOfRequest
 from functions.api.walk import SEARCH_SECONDS, Walker
 from functions.poller import composition as poller_composition
 from functions.poller import upstream
@@ -211,11 +212,14 @@ class Reader:
         signer = Signer(table, clock=clock)
         walker = Walker(table, retention or Retention(0), search_seconds=search_seconds, monotonic=monotonic)
         self._app = APIGatewayRestResolver()
+        state = StateOfRequest(self._app, table)
         routes = Routes(
             self._app,
-            table=table,
-            incidents=IncidentAnswers(table, walker=walker, signer=signer, clock=clock),
-            changes=ChangesAnswers(table, signer=signer, clock=clock),
+            state=state,
+            incidents=IncidentAnswers(walker=walker, signer=signer, read_state=state.read, clock=clock),
+            changes=ChangesAnswers(
+                table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic
+            ),
             poll_interval_seconds=300,
             clock=clock,
         )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from functions.api import changes
 from shared.domain import journal
 from shared.domain.incident import INCIDENT_TYPES, PRIORITIES, SUBJECT_FIELDS
 from shared.domain.retention import Retention
@@ -285,6 +287,38 @@ def test_who_waits_for_a_name_comes_when_there_is_one(history: Any, make_reader:
             ("misuse", "7", 2),
             ("probing", "8", 3),
         ]
+
+
+def test_a_stretch_without_anything_to_give_is_read_in_portions(
+    history: Any, make_reader: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the time is up the answer ends, if need be with nothing, and the next one goes on further: through
+    forty entries that only wait there is an end, nothing before, behind or among them is skipped or doubled.
+    """
+    history.upstream.records["misuse"] = [misuse("7", 1)]
+    history.poll()
+    for number in range(40):
+        if number == 35:
+            history.upstream.records["misuse"].append(misuse("8", 2))
+        history.upstream.records["probing"] = [
+            f'{{"ip":"10.0.0.{number}","priority":"high","timestamp":{BEGINNING - 900 + number}}}'
+        ]
+        history.poll()
+    history.upstream.records["misuse"].append(misuse("9", 3))
+    history.poll()
+    now = itertools.count()
+    # Each look at the clock is a second later, so that every request is the last that there is time for.
+    reader = make_reader(history.client, clock=history.clock, monotonic=lambda: float(next(now)))
+    monkeypatch.setattr(changes, "READ_SECONDS", 0.5)
+    answers, token = [], None
+    for _ in range(10):
+        answers.append(ask(reader, **({"token": token} if token else {})).json)
+        token = answers[-1]["next_token"]
+        if not answers[-1]["has_more"]:
+            break
+    employees = [[row["employee_id"] for row in answer["data"]] for answer in answers]
+    assert employees == [["7"], [], ["8", "9"]]
+    assert [answer["has_more"] for answer in answers] == [True, True, False]
 
 
 def test_every_form_gives_the_same_incidents(history: Any, make_reader: Callable[..., Any]) -> None:

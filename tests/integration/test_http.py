@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from functions.api import walk as walk_module
 from local.simulator import Simulator, SimulatorSettings, faults
@@ -209,6 +210,70 @@ def test_data_tell_how_old_and_how_complete_they_are(
     assert reader.get(PAGES).json["snapshot"]["complete"] is False
 
 
+def test_what_is_not_made_from_data_tells_their_age_too(
+    make_history: Callable[..., Any], make_reader: Callable[..., Any]
+) -> None:
+    """The contract, and problems of every kind; before the first poll that the data are not complete, and
+    no age.
+    """
+    history = make_history(clock=Clock(BEGINNING))
+    reader = make_reader(history.client, clock=history.clock)
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/openapi.json", {}),
+        ("/nothing", {}),
+        (PAGES, {"method": "POST"}),
+        (PAGES, {"headers": {"Accept": "image/png"}}),
+        (PAGES, {"cursor": "forged"}),
+        (CHANGES, {"limits": "1"}),
+        ("/employees/999/incidents", {}),
+    ]
+    for path, how in [*asked, (PAGES, {}), ("/health", {})]:
+        headers = reader.get(path, **how).headers
+        assert headers["X-Data-Complete"] == "false", path
+        assert "X-Data-Age-Seconds" not in headers, path
+    history.poll()
+    history.clock.now += 100
+    for path, how in asked:
+        headers = reader.get(path, **how).headers
+        assert (headers["X-Data-Age-Seconds"], headers["X-Data-Complete"]) == ("100", "true"), path
+
+
+def test_the_state_is_read_once_a_request_and_anew_with_each(service: Any) -> None:
+    """Also where an answer becomes a problem on the way; the next request sees what a poll did meanwhile."""
+    somebody(service)
+    service.calls.clear()
+    assert service.get(PAGES, cursor="forged").status == 400
+    assert operations(service) == ["GetItem"]
+    before = service.get(PAGES).json["snapshot"]["sequence"]
+    poll_something_new(service)
+    assert service.get(PAGES).json["snapshot"]["sequence"] == before + 1
+
+
+def test_what_needs_no_data_is_answered_while_the_table_is_away(
+    make_reader: Callable[..., Any],
+) -> None:
+    """The contract and problems come without the age of the data; what needs data is a 500."""
+
+    class Away:
+        def __getattr__(self, name: str) -> Any:
+            def fail(**_: Any) -> Any:
+                raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+            return fail
+
+    reader = make_reader(Away())
+    for path, query, status in (
+        ("/openapi.json", {}, 200),
+        ("/nothing", {}, 404),
+        (PAGES, {"limit": "0"}, 400),
+        (PAGES, {}, 500),
+        ("/health", {}, 500),
+    ):
+        answer = reader.get(path, **query)
+        assert answer.status == status
+        assert not {"X-Data-Age-Seconds", "X-Data-Complete"} & answer.headers.keys()
+
+
 def test_every_answer_says_who_may_keep_it(service: Any) -> None:
     """Private, asked for anew each time, different for what a client accepts; problems and health alike."""
     paths = (
@@ -327,13 +392,15 @@ def test_links_lead_through_the_whole_walk(service: Any, url: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_other_methods_are_told_which_there_are(service: Any, method: str) -> None:
-    """405 with Allow on every path that is served, and nothing is read; 404 elsewhere."""
+    """405 with Allow on every path that is served, 404 elsewhere; all that is read is the age of the data."""
+    asked = 0
     for path in (PAGES, CHANGES, "/employees/7/incidents", "/health", "/openapi.json"):
         answer = service.get(path, method)
         assert (answer.status, answer.json["code"]) == (405, "method_not_allowed")
         assert answer.headers["Allow"] == "GET, HEAD"
+        asked += 1
     assert service.get("/nothing", method).status == 404
-    assert operations(service) == []
+    assert operations(service) == ["GetItem"] * (asked + 1)
 
 
 @pytest.mark.parametrize(
@@ -360,12 +427,14 @@ def test_other_methods_are_told_which_there_are(service: Any, method: str) -> No
 def test_what_a_client_accepts_it_gets(
     service: Any, path: str, accept: str | None, content_type: str | None
 ) -> None:
-    """The form that the client likes best; 406 where it likes none of them, and the problem says which."""
+    """The form that the client likes best; 406 where it likes none of them, and the problem says which, at
+    the price of the age of the data.
+    """
     answer = service.get(path, headers={"Accept": accept} if accept else {})
     if content_type is None:
         assert (answer.status, answer.json["code"]) == (406, "not_acceptable")
         assert "application/" in answer.json["detail"]
-        assert operations(service) == []
+        assert operations(service) == ["GetItem"]
     else:
         assert answer.status in (200, 503)
         assert answer.headers["Content-Type"] == content_type

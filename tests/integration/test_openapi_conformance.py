@@ -203,6 +203,8 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
         patch.setattr(composition, "Walker", functools.partial(Walker, search_seconds=0.0))
         service.forget_clients()
         assert code(ask(PAGES, limit=1, until="1")) == "search_unfinished"
+        patch.setattr(Table, "query_page", functools.partialmethod(_one_at_a_time, Table.query_page))
+        assert code(ask(EMPLOYEE)) == "search_unfinished"
     with monkeypatch.context() as patch:
         # Old data of a poller that should have come by four times since.
         patch.setenv("POLL_INTERVAL_SECONDS", "1")
@@ -216,6 +218,11 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
         service.forget_clients()
         assert {code(each) for each in asker.everywhere()} == {"internal_error"}
     return asker.taken
+
+
+def _one_at_a_time(table: Table, query_page: Callable[..., Any], *key: Any, **request: Any) -> Any:
+    """As if the items were so large that a request could look at one of them."""
+    return query_page(table, *key, **{**request, "limit": 1})
 
 
 def _client(service: Any) -> Any:

@@ -209,9 +209,19 @@ class NoTable:
 NOTHING: Any = NoTable()
 
 
+class EmptyState:
+    """The state of a table that nobody has polled into yet."""
+
+    def read(self) -> State:
+        return State()
+
+
+EMPTY: Any = EmptyState()
+
+
 def make_app() -> tuple[APIGatewayRestResolver, Routes]:
     app = APIGatewayRestResolver()
-    made = Routes(app, table=NOTHING, incidents=NOTHING, changes=NOTHING, poll_interval_seconds=1)
+    made = Routes(app, state=EMPTY, incidents=NOTHING, changes=NOTHING, poll_interval_seconds=1)
     add_routes(app, made, logger=Logger(service="test", level="CRITICAL"))
     return app, made
 

@@ -242,7 +242,8 @@ def test_it_says_whom_it_is_about(incident_type: str) -> None:
         "other": [("unmapped.identifier", "fe80::1")],
     }
     assert values == [("resources.uid", change.employee_id), *addresses.get(incident_type, [])]
-    assert [each["type_id"] for each in finding["observables"][1:]] == [2] * (len(values) - 1)
+    types = [(each["type_id"], each["type"]) for each in finding["observables"]]
+    assert types == [(10, "Resource UID"), *[(2, "IP Address")] * (len(values) - 1)]
 
 
 @pytest.mark.parametrize("incident_type", INCIDENT_TYPES)
@@ -264,6 +265,14 @@ def test_a_source_ip_that_is_no_text_is_no_observable(source_ip: str) -> None:
     finding = finding_of(make_change("denial", text))
     assert [each["name"] for each in finding["observables"]] == ["resources.uid"]
     assert finding["unmapped"]["source_ip"] == json.loads(source_ip)
+
+
+@pytest.mark.parametrize("source_ip", ["", "unknown", "1.2.3", "10.0.0.1:443", " 1.2.3.4"])
+def test_a_source_ip_that_is_no_address_is_no_observable(source_ip: str) -> None:
+    """What a consumer could not parse as an IP address is not called one; it stays among the unmapped."""
+    finding = finding_of(make_change("denial", RECORDS["denial"].replace("1.2.3.4", source_ip)))
+    assert [each["name"] for each in finding["observables"]] == ["resources.uid"]
+    assert finding["unmapped"]["source_ip"] == source_ip
 
 
 @pytest.mark.parametrize("identifier", ['"4506"', "4506"])
