@@ -15,6 +15,8 @@ WARN_AFTER_INTERVALS = 2
 FAIL_AFTER_INTERVALS = 4
 # A last success further ahead than this is of a clock that was wrong: nothing is known of the data's age.
 _CLOCK_SKEW_SECONDS = 60
+# Nothing mends a gap, so it is told for as long as somebody may not have seen it yet; its time stays.
+_GAP_TOLD_SECONDS = 86_400
 
 type Status = Literal["pass", "warn", "fail"]
 _WORST_FIRST: tuple[Status, ...] = ("fail", "warn", "pass")
@@ -31,7 +33,7 @@ def assess_health(state: State, *, now: float, poll_interval_seconds: int) -> di
         "status": status,
         "version": VERSION,
         "description": "Security incidents by employee, polled from the upstream",
-        "output": _explain(status, age, sources, report.last_error),
+        "output": _explain(status, age, sources, report.last_error) + _tell_gaps(sources, now),
         "polls": state.polls,
         "successful_updates": state.successful_updates,
         "failed_updates": state.failed_updates,
@@ -97,6 +99,15 @@ def _explain(
     return f"The data is {age} seconds old.{behind}{reason}"
 
 
+def _tell_gaps(sources: dict[str, SourceReport], now: float) -> str:
+    gaps = [
+        source
+        for source, each in sources.items()
+        if each.possible_gap_at is not None and now - each.possible_gap_at < _GAP_TOLD_SECONDS
+    ]
+    return f" Incidents may have been missed: {', '.join(gaps)}." if gaps else ""
+
+
 def _source(source: SourceReport) -> dict[str, Any]:
     return {
         "state": source.state,
@@ -107,6 +118,7 @@ def _source(source: SourceReport) -> dict[str, Any]:
         "attempts": source.attempts,
         "last_success_at": _time(source.last_success_at),
         "last_error": _error(source.last_error),
+        "possible_gap_at": _time(source.possible_gap_at),
     }
 
 

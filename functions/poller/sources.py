@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from functions.poller.gaps import may_have_missed
 from functions.poller.upstream import Answer, Upstream, UpstreamError
 from shared.domain.attribution import Identities, MalformedIdentitiesError, parse_identities
 from shared.domain.incident import INCIDENT_TYPES
@@ -53,13 +54,13 @@ def take_sources(
             return _taken(report, answer, now, records=len(identities[0].employee_by_ip))
         window = sort_out(source, answer.value, now=now, retention=retention)
         windows[source] = window
-        return _taken(
-            report,
-            answer,
-            now,
-            records=window.records,
+        return replace(
+            _taken(report, answer, now, records=window.records),
             rejected=len(window.rejected),
             too_old=window.too_old,
+            # Nothing in a window tells where the next one goes on: what an earlier one told stays.
+            newest=window.newest() or report.newest,
+            possible_gap_at=now if may_have_missed(report, window, now=now) else report.possible_gap_at,
         )
 
     windows: dict[str, Window] = {}
@@ -82,24 +83,15 @@ def take_sources(
     return TakenSources(windows, identities[0] if identities else None, reports)
 
 
-def _taken(
-    previous: SourceReport,
-    answer: Answer,
-    now: float,
-    *,
-    records: int,
-    rejected: int = 0,
-    too_old: int = 0,
-) -> SourceReport:
+def _taken(previous: SourceReport, answer: Answer, now: float, *, records: int) -> SourceReport:
     return SourceReport(
         state="fresh",
         records=records,
-        rejected=rejected,
-        too_old=too_old,
         latency_ms=answer.latency_ms,
         attempts=answer.attempts,
         last_success_at=now,
         last_error=previous.last_error,
+        fullest=max(previous.fullest, records),
     )
 
 

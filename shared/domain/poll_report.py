@@ -29,8 +29,10 @@ class PollError:
 class SourceReport:
     """One source, as of the last poll.
 
-    ``records``, ``rejected`` and ``too_old`` are gauges of the last window that was taken;
-    ``latency_ms`` and ``attempts`` are of the last poll; times are epoch seconds.
+    ``records``, ``rejected`` and ``too_old`` are gauges of the last window that was taken, ``newest`` is how
+    its newest ids begin, ``fullest`` the most records of any window. ``latency_ms`` and ``attempts`` are of
+    the last poll. ``possible_gap_at``: when a window last had nothing in common with the one before it,
+    though it should. Times are epoch seconds.
     """
 
     state: SourceState = "never_taken"
@@ -41,6 +43,9 @@ class SourceReport:
     attempts: int = 0
     last_success_at: float | None = None
     last_error: PollError | None = None
+    newest: tuple[str, ...] = ()
+    fullest: int = 0
+    possible_gap_at: float | None = None
 
     def failed(self, error: PollError, *, latency_ms: int, attempts: int) -> "SourceReport":
         """The source after a poll could not take it: its last data stay, marked stale."""
@@ -55,10 +60,14 @@ class SourceReport:
     def on_top_of(self, latest: "SourceReport") -> "SourceReport":
         """The report of a poll on the source, where another poll may have reported since it began.
 
-        If this one could not take the source, what the other one took stays as the last data.
+        If this one could not take the source, what the other one took stays as the last data. A gap that the
+        other one saw stays known.
         """
         if self.state == "fresh" or latest.last_success_at is None:
-            return self
+            gaps = [at for at in (self.possible_gap_at, latest.possible_gap_at) if at is not None]
+            return replace(
+                self, fullest=max(self.fullest, latest.fullest), possible_gap_at=max(gaps, default=None)
+            )
         return latest.failed(
             self.last_error or latest.last_error or PollError("unknown", "no reason was noted", None, 0.0),
             latency_ms=self.latency_ms,
@@ -130,7 +139,10 @@ def _poll_error(value: Mapping[str, Any] | None) -> PollError | None:
 def _source_report(value: Mapping[str, Any] | None) -> SourceReport:
     if not value:
         return SourceReport()
-    return SourceReport(**_known(SourceReport, value) | {"last_error": _poll_error(value.get("last_error"))})
+    return SourceReport(
+        **_known(SourceReport, value)
+        | {"last_error": _poll_error(value.get("last_error")), "newest": tuple(value.get("newest", ()))}
+    )
 
 
 def _known(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:

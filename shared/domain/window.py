@@ -2,8 +2,10 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from heapq import nlargest
 
 from shared.domain.exact_json import JsonValue, MalformedJsonError, render
 from shared.domain.incident import Incident, RejectedRecordError, normalise, rejected_id
@@ -14,6 +16,9 @@ DIGEST_BYTES = 12
 # Rejected records may have no time: they share a bucket that no hour of a timestamp can be.
 _REJECTED_BUCKET = -1
 _REJECTED_RECORD_CHARACTERS = 4_096
+# Several, because one of them may have been taken back; few and short, because they stand in the state.
+_NEWEST = 3
+_NEWEST_CHARACTERS = 12
 
 
 class MalformedWindowError(ValueError):
@@ -41,6 +46,17 @@ class Window:
         if self.rejected:
             by_hour[_REJECTED_BUCKET].extend(self.rejected)
         return by_hour
+
+    def newest(self) -> tuple[str, ...]:
+        """How the newest incidents' ids begin: by them the next window is known to go on from this one."""
+        newest = nlargest(
+            _NEWEST, self.incidents.values(), key=lambda each: (Decimal(each.timestamp), each.id)
+        )
+        return tuple(incident.id[:_NEWEST_CHARACTERS] for incident in newest)
+
+    def holds_any(self, newest: Collection[str]) -> bool:
+        """Whether any of those that :meth:`newest` gave for another window is in this one."""
+        return any(incident_id[:_NEWEST_CHARACTERS] in newest for incident_id in self.incidents)
 
 
 def digest_ids(ids: Sequence[str]) -> bytes:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from functions.api.health import assess_health
+from shared.domain.incident import INCIDENT_TYPES
 from shared.domain.poll_report import ALL_SOURCES, PollError, PollReport, SourceReport
+from shared.domain.rfc3339 import format_rfc3339
 from shared.store.state import State
 
 NOW = 1_795_413_600.0
@@ -74,6 +76,19 @@ def test_one_source_that_is_not_fresh_is_a_warning(source: str, condition: Any) 
     }
     assert document["checks"][f"{source}:responseTime"][0]["status"] == "warn"
     assert assess(state(2000, **{source: late}))["status"] == "fail"
+
+
+@pytest.mark.parametrize("source", INCIDENT_TYPES)
+@pytest.mark.parametrize(("ago", "told"), [(0, True), (86_399, True), (86_400, False), (10**7, False)])
+def test_a_possible_gap_is_told(source: str, ago: int, told: bool) -> None:
+    """In the sentence for a day, with its time for good; the status stays, because no poll can mend it."""
+    gap = SourceReport(state="fresh", records=300, last_success_at=NOW, possible_gap_at=NOW - ago)
+    document = assess(state(10, **{source: gap}))
+    assert document["status"] == "pass"
+    assert (f"may have been missed: {source}." in document["output"]) is told
+    assert document["sources"][source]["possible_gap_at"] == format_rfc3339(NOW - ago)
+    others = {each["possible_gap_at"] for name, each in document["sources"].items() if name != source}
+    assert others == {None}
 
 
 def test_counters_are_those_of_the_state() -> None:

@@ -272,6 +272,7 @@ def test_report_of_a_success_keeps_the_last_error(previous: dict[str, SourceRepo
         attempts=2,
         last_success_at=NOW,
         last_error=previous[source].last_error,
+        fullest=2,
     )
 
 
