@@ -8,6 +8,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
 
 
 def make_dynamodb(*, read_timeout: float, attempts: int, connections: int = 10) -> "DynamoDBClient":
@@ -18,6 +19,11 @@ def make_dynamodb(*, read_timeout: float, attempts: int, connections: int = 10) 
 def make_secretsmanager(*, read_timeout: float, attempts: int) -> "SecretsManagerClient":
     """A Secrets Manager client; ``read_timeout`` in seconds, ``attempts`` of one call in all."""
     return boto3.client("secretsmanager", config=_config(read_timeout, attempts, 1))
+
+
+def make_sns(*, read_timeout: float, attempts: int) -> "SNSClient":
+    """An SNS client; ``read_timeout`` in seconds, ``attempts`` of one call in all."""
+    return boto3.client("sns", config=_config(read_timeout, attempts, 1))
 
 
 def _config(read_timeout: float, attempts: int, connections: int) -> Config:

@@ -5,6 +5,7 @@ The DynamoDB knows the requests that the store makes and refuses all others. `te
 holds it to ministack's answers.
 """
 
+import json
 import pickle
 import re
 import threading
@@ -394,6 +395,37 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@dataclass
+class MemorySNS:
+    """One SNS topic: what was published to it, the requests as they came. Refuses what SNS refuses.
+
+    ``failing``: so many of the next requests fail, and with ``takes_effect`` only their answers get lost.
+    """
+
+    published: list[dict[str, Any]] = field(default_factory=list)
+    failing: int = 0
+    takes_effect: bool = False
+
+    def publish(self, **request: Any) -> dict[str, str]:
+        """Publish."""
+        subject, message = request["Subject"], request["Message"]
+        if not 0 < len(subject) <= 100 or not subject.isascii() or not subject.isprintable():
+            raise _refusal("Publish", "Subject", "InvalidParameter")
+        if not 0 < len(message.encode()) <= 262_144:
+            raise _refusal("Publish", "Message", "InvalidParameter")
+        failing = self.failing > 0
+        self.failing -= failing
+        if not failing or self.takes_effect:
+            self.published.append(request)
+        if failing:
+            raise _refusal("Publish", "try again", "InternalError")
+        return {"MessageId": str(len(self.published))}
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """What the messages tell of, in their order."""
+        return [incident for each in self.published for incident in json.loads(each["Message"])["incidents"]]
 
 
 @dataclass

@@ -4,19 +4,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from functions.poller.metrics import DEFAULT_NAMESPACE
 from shared.configuration import ConfigurationError, required, retention, whole_number
+from shared.domain.incident import PRIORITIES
 from shared.domain.retention import Retention
+
+NOTIFICATIONS_OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
 class PollerConfiguration:
-    """``upstream_secret`` is the name or ARN of a secret with ``username`` and ``password``."""
+    """``upstream_secret`` is the name or ARN of a secret with ``username`` and ``password``.
+
+    ``notification_topic`` is the ARN of an SNS topic, or empty; ``notify_priorities`` are the priorities that
+    it is told of, none if notifications are off.
+    """
 
     table_name: str
     upstream_base_url: str
     upstream_secret: str
     upstream_concurrency: int
     retention: Retention
+    notification_topic: str
+    notify_priorities: tuple[str, ...]
+    metrics_namespace: str
 
 
 def read_configuration(environ: Mapping[str, str]) -> PollerConfiguration:
@@ -27,7 +38,21 @@ def read_configuration(environ: Mapping[str, str]) -> PollerConfiguration:
         upstream_secret=required(environ, "UPSTREAM_SECRET_ARN"),
         upstream_concurrency=whole_number(environ, "UPSTREAM_CONCURRENCY", default=4, low=1, high=8),
         retention=retention(environ),
+        notification_topic=environ.get("NOTIFICATION_TOPIC_ARN", "").strip(),
+        notify_priorities=_priorities_from(environ.get("NOTIFY_PRIORITY", "").strip() or "critical"),
+        metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE", "").strip() or DEFAULT_NAMESPACE,
     )
+
+
+def _priorities_from(lowest: str) -> tuple[str, ...]:
+    """``lowest`` and those above it."""
+    if lowest == NOTIFICATIONS_OFF:
+        return ()
+    if lowest not in PRIORITIES:
+        raise ConfigurationError(
+            f"NOTIFY_PRIORITY must be {', '.join(PRIORITIES)} or {NOTIFICATIONS_OFF}, not {lowest[:40]!r}"
+        )
+    return PRIORITIES[PRIORITIES.index(lowest) :]
 
 
 def _base_url(text: str) -> str:

@@ -5,14 +5,23 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from functions.poller.commit import Commit, commit_decisions
 from functions.poller.decide import decide
+from functions.poller.notify import Notifier, Told
 from functions.poller.sources import TakenSources, take_sources
-from functions.poller.summary import Outcome, PollSummary, count_decisions, make_report
+from functions.poller.summary import (
+    Outcome,
+    PollSummary,
+    count_decisions,
+    describe_report,
+    describe_sources,
+    make_report,
+)
 from functions.poller.upstream import Upstream
 from shared.domain.attribution import Identities
-from shared.domain.poll_report import IDENTITIES_SOURCE, PollError, SourceReport
+from shared.domain.poll_report import IDENTITIES_SOURCE, PollError, PollReport
 from shared.domain.retention import Retention
 from shared.domain.window import Window, digest_ids
 from shared.store.digests import read_digests, store_digests
@@ -27,6 +36,8 @@ from shared.store.unattributed import read_open
 # Fetching gets this share of the invocation's time; the last seconds are for the report.
 _FETCH_SHARE = 0.6
 _REPORT_SECONDS = 15.0
+# Telling of new incidents may take of these, but for the last.
+_LAST_SECONDS = 5.0
 _IDENTITIES_GOOD_FOR_SECONDS = 24 * 3600
 # Looking up more ids than this costs more than storing the digests that would have spared it.
 _LOOKUPS_WORTH_DIGESTS = 100
@@ -42,6 +53,8 @@ class Poller:
         upstream: Upstream,
         retention: Retention,
         concurrency: int,
+        notifier: Notifier | None = None,
+        observe: Callable[[PollSummary], None] = lambda summary: None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -49,6 +62,8 @@ class Poller:
         self._upstream = upstream
         self._retention = retention
         self._concurrency = concurrency
+        self._notifier = notifier or Notifier(table, None, ())
+        self._observe = observe
         self._clock = clock
         self._monotonic = monotonic
 
@@ -56,19 +71,25 @@ class Poller:
         """Run one poll within ``seconds_left``.
 
         An upstream that fails is part of the summary and of the state. What fails on this side (the
-        table, say) is noted in the state where that is still possible, and raised.
+        table, say) is noted in the state where that is still possible, and raised. ``observe`` gets the
+        summary of every poll, of a crashed one too.
         """
         # Never the event's id: EventBridge may deliver an event twice, and these would take each other for
         # themselves.
         attempt = _Attempt(uuid.uuid4().hex, self._clock(), self._monotonic(), seconds_left)
         try:
-            return self._poll(attempt)
+            summary = self._poll(attempt)
         except Exception as error:  # raised again: whatever it is, health must tell that the poll failed
-            self._report_crash(attempt, error)
+            self._observe(self._report_crash(attempt, error))
             raise
+        self._observe(summary)
+        return summary
 
     def _poll(self, attempt: "_Attempt") -> PollSummary:
-        state = project_committed(self._table, self._retention)
+        before = read_state(self._table)
+        state = project_committed(self._table, self._retention, state=before)
+        attempt.journal_lag = state.projected - before.projected
+        notified = self._notifier.begin(before.projected)
         rotate_signing_keys(self._table, now=attempt.at, retention=self._retention)
         taken = take_sources(
             self._upstream,
@@ -82,8 +103,8 @@ class Poller:
         new_ids = set(chain.from_iterable(each.new_ids for each in look_ups.values()))
         commit = self._decide_and_commit(attempt, state, taken, new_ids)
         if commit.superseded:
-            # Whoever committed reports; what this poll knows of the sources is as old as its decisions.
-            return self._summary(attempt, "superseded", taken, commit, taken.reports)
+            # Whoever committed reports and tells; what this poll knows is as old as its decisions.
+            return self._summary(attempt, "superseded", taken, commit, None, Told())
         self._store_digests(taken, look_ups, commit)
         if taken.identities:
             store_identities(self._table, taken.identities, fetched_at=attempt.at)
@@ -94,8 +115,16 @@ class Poller:
             duration_ms=self._milliseconds_since(attempt),
         )
         record_attempt(self._table, report)
+        told = self._notifier.tell(
+            notified,
+            commit.sequence,
+            poll_id=attempt.poll_id,
+            now=self._clock(),
+            until=attempt.at + attempt.seconds_left,
+            has_time=lambda: self._monotonic() < attempt.started + attempt.seconds_left - _LAST_SECONDS,
+        )
         outcome: Outcome = "failed" if report.last_error else "succeeded"
-        return self._summary(attempt, outcome, taken, commit, report.sources)
+        return self._summary(attempt, outcome, taken, commit, report, told)
 
     def _look_up(self, window: Window) -> "_LookUp":
         """Ask the store for the window's ids, but for those of hours that it holds just as they are."""
@@ -154,14 +183,25 @@ class Poller:
                 digests = _digest_hours(taken.windows[kind])
                 store_digests(self._table, kind, digests, sequence=commit.sequence)
 
-    def _report_crash(self, attempt: "_Attempt", error: Exception) -> None:
+    def _report_crash(self, attempt: "_Attempt", error: Exception) -> PollSummary:
         """Say in the state that this poll failed on our side, if the state can be written at all."""
         crash = PollError("internal", f"the poll ended with {type(error).__name__}", None, attempt.at)
+        duration_ms = self._milliseconds_since(attempt)
+        known: dict[str, Any] = {}
         try:
-            report = read_state(self._table).report
-            record_attempt(self._table, report.crashed(crash, duration_ms=self._milliseconds_since(attempt)))
+            state = read_state(self._table)
+            report = state.report.crashed(crash, duration_ms=duration_ms)
+            record_attempt(self._table, report)
+            known = describe_report(report, now=self._clock()) | {"unattributed": state.totals.unattributed}
         except Exception as second:  # the first error is the one to be raised
             error.add_note(f"The failure could not be noted in the state: {type(second).__name__}")
+        return PollSummary(
+            poll_id=attempt.poll_id,
+            outcome="crashed",
+            journal_lag=attempt.journal_lag,
+            duration_ms=duration_ms,
+            **known,
+        )
 
     def _summary(
         self,
@@ -169,35 +209,43 @@ class Poller:
         outcome: Outcome,
         taken: TakenSources,
         commit: Commit,
-        sources: Mapping[str, SourceReport],
+        report: PollReport | None,
+        told: Told,
     ) -> PollSummary:
+        """``report`` is None if this poll has none to make."""
+        known: dict[str, Any] = {}
+        if report:
+            known = describe_report(report, now=self._clock()) | {"unattributed": commit.totals.unattributed}
         return PollSummary(
             poll_id=attempt.poll_id,
             outcome=outcome,
             sequence=commit.sequence,
-            records=sum(window.records for window in taken.windows.values()),
             postponed=commit.postponed,
-            unattributed=commit.totals.unattributed,
+            journal_lag=attempt.journal_lag,
+            notified=told.incidents,
+            notification_error=told.error,
             duration_ms=self._milliseconds_since(attempt),
-            sources={source: each.state for source, each in sources.items()},
+            **describe_sources(taken),
             **count_decisions(commit.decisions),
+            **known,
         )
 
     def _milliseconds_since(self, attempt: "_Attempt") -> int:
         return round((self._monotonic() - attempt.started) * 1000)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Attempt:
     """A poll under way: when it began, on the wall (epoch seconds) and on the monotonic clock, and its time.
 
-    ``seconds_left`` counts from then.
+    ``seconds_left`` counts from then. ``journal_lag``: how many entries it found committed, not laid out.
     """
 
     poll_id: str
     at: float
     started: float
     seconds_left: float
+    journal_lag: int = 0
 
 
 @dataclass(frozen=True, slots=True)

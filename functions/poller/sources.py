@@ -1,6 +1,6 @@
 """Fetching all sources: a few at a time, each taken whole or not at all, none holding up the others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -23,6 +23,7 @@ class TakenSources:
     windows: Mapping[str, Window]
     identities: Identities | None
     reports: Mapping[str, SourceReport]
+    possible_gaps: Sequence[str] = ()
 
 
 def take_sources(
@@ -54,16 +55,19 @@ def take_sources(
             return _taken(report, answer, now, records=len(identities[0].employee_by_ip))
         window = sort_out(source, answer.value, now=now, retention=retention)
         windows[source] = window
+        if is_gap := may_have_missed(report, window, now=now):
+            gaps.append(source)
         return replace(
             _taken(report, answer, now, records=window.records),
             rejected=len(window.rejected),
             too_old=window.too_old,
             # Nothing in a window tells where the next one goes on: what an earlier one told stays.
             newest=window.newest() or report.newest,
-            possible_gap_at=now if may_have_missed(report, window, now=now) else report.possible_gap_at,
+            possible_gap_at=now if is_gap else report.possible_gap_at,
         )
 
     windows: dict[str, Window] = {}
+    gaps: list[str] = []
     identities: list[Identities] = []
     reports: dict[str, SourceReport] = {}
     with ThreadPoolExecutor(max_workers=concurrency) as threads:
@@ -80,7 +84,7 @@ def take_sources(
             except Exception as surprise:  # whatever one source provokes must not take the others down
                 error = PollError("internal", f"sorting out ended with {type(surprise).__name__}", None, now)
                 reports[source] = _failed(previous[source], answer, error)
-    return TakenSources(windows, identities[0] if identities else None, reports)
+    return TakenSources(windows, identities[0] if identities else None, reports, gaps)
 
 
 def _taken(previous: SourceReport, answer: Answer, now: float, *, records: int) -> SourceReport:

@@ -3,23 +3,27 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from functions.poller.sources import TakenSources
 from shared.domain.incident import INCIDENT_TYPES
 from shared.domain.journal import Attributed, Decision, Rejected
 from shared.domain.poll_report import PollError, PollReport
 
-type Outcome = Literal["succeeded", "failed", "superseded"]
+type Outcome = Literal["succeeded", "failed", "superseded", "crashed"]
 
 
 @dataclass(frozen=True, slots=True)
 class PollSummary:
     """What a poll did, for the log and for the caller of the function.
 
-    ``outcome``: it ``succeeded`` (took in at least one source), ``failed`` (took none), or was
-    ``superseded`` by another poll, which committed in between; what it had committed before that stays in
-    and is counted here. ``postponed`` decisions found no time; the next poll goes on with them.
+    ``outcome``: it ``succeeded`` (took in at least one source), ``failed`` (took none), was ``superseded``
+    by another poll, which committed in between, or ``crashed``, which is a failure on this side; what it
+    had committed before that stays in and, unless it crashed, is counted here. ``postponed`` decisions
+    found no time; the next poll goes on with them. ``journal_lag`` is how many entries an earlier poll had
+    committed and not laid out. ``failures`` are the classes of the errors of the sources that failed.
+
+    What is None is not known to this poll.
     """
 
     poll_id: str
@@ -31,16 +35,50 @@ class PollSummary:
     new_rejected: int = 0
     attributed_late: int = 0
     postponed: int = 0
-    unattributed: int = 0
+    journal_lag: int = 0
+    retries: int = 0
+    possible_gaps: Sequence[str] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+    notified: int = 0
+    notification_error: str = ""
+    unattributed: int | None = None
+    stale_sources: int | None = None
+    consecutive_failures: int | None = None
+    data_age_seconds: float | None = None
     duration_ms: int = 0
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
-def count_decisions(decisions: Sequence[Decision]) -> dict[str, int]:
+def count_decisions(decisions: Sequence[Decision]) -> dict[str, Any]:
     """How many of each kind, under the names that the summary has for them."""
     counts = Counter(map(_counted_as, decisions))
     names = ("new_incidents", "attributed_late", "new_unattributed", "new_rejected")
     return {name: counts[name] for name in names}
+
+
+def describe_sources(taken: TakenSources) -> dict[str, Any]:
+    """How the sources did in this poll, under the names that the summary has for it."""
+    return {
+        "records": sum(window.records for window in taken.windows.values()),
+        "retries": sum(max(0, each.attempts - 1) for each in taken.reports.values()),
+        "possible_gaps": taken.possible_gaps,
+        "failures": {
+            source: each.last_error.error_class
+            for source, each in taken.reports.items()
+            if each.state != "fresh" and each.last_error
+        },
+    }
+
+
+def describe_report(report: PollReport, *, now: float) -> dict[str, Any]:
+    """What the report says of the whole service, at ``now``, under the names that the summary has for it."""
+    last_success_at = report.last_success_at
+    return {
+        "sources": {source: each.state for source, each in report.sources.items()},
+        "stale_sources": sum(each.state != "fresh" for each in report.sources.values()),
+        "consecutive_failures": report.consecutive_failures,
+        "data_age_seconds": None if last_success_at is None else round(max(0.0, now - last_success_at), 3),
+    }
 
 
 def make_report(

@@ -16,9 +16,12 @@ from shared.store.state import State, advance_state, read_state
 from shared.store.table import Item, Table
 
 
-def project_committed(table: Table, retention: Retention) -> State:
-    """Lay out all entries that are committed and not laid out yet; returns the state after them."""
-    state = read_state(table)
+def project_committed(table: Table, retention: Retention, *, state: State | None = None) -> State:
+    """Lay out all entries that are committed and not laid out yet; returns the state after them.
+
+    ``state`` is the state before, if it was just read.
+    """
+    state = state or read_state(table)
     while entry := read_entry(table, state.projected + 1):
         project_entry(table, entry, retention)
         state = read_state(table)

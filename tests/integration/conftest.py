@@ -25,14 +25,16 @@ from functions.api.walk import SEARCH_SECONDS, Walker
 from functions.poller import composition as poller_composition
 from functions.poller import upstream
 from functions.poller.handler import lambda_handler as poller_handler
-from functions.poller.poll import Poller, PollSummary
+from functions.poller.notify import Notifier, Topic
+from functions.poller.poll import Poller
+from functions.poller.summary import PollSummary
 from local.emulator import aws_environment
 from local.lambda_context import LambdaContext
 from local.simulator import Simulator, serve
 from shared.domain.retention import Retention
 from shared.store.table import Table
 from tests.contract.disturbed import CrashError, PausingPoll, crashing
-from tests.fakes import Clock, MemoryDynamoDB, MemoryUpstream
+from tests.fakes import Clock, MemoryDynamoDB, MemorySNS, MemoryUpstream
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCHEDULE_EVENT = json.loads((PROJECT / "events" / "schedule.json").read_text())
@@ -249,8 +251,12 @@ class History:
         *,
         clock: Clock,
         retention: Retention | None = None,
+        priorities: Sequence[str] = ("critical",),
     ) -> None:
         self.client = client or MemoryDynamoDB(table_name)
+        self.sns = MemorySNS()
+        self.priorities = priorities
+        self.summaries: list[PollSummary] = []
         self.upstream = MemoryUpstream()
         self.clock = clock
         self.retention = retention or Retention(0)
@@ -323,6 +329,8 @@ class History:
         poller = Poller(
             table=table,
             upstream=self.upstream,
+            notifier=Notifier(table, Topic("arn:topic", client=self.sns), self.priorities),  # type: ignore[arg-type]
+            observe=self.summaries.append,
             retention=self.retention,
             concurrency=1,
             clock=self.clock,  # type: ignore[arg-type]

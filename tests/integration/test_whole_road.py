@@ -278,7 +278,7 @@ def test_the_steady_poll_and_the_small_one_keep_to_their_budget(
         "UpdateItem"
     ]
     assert Counter(name for name, _ in service.calls if name != "GetSecretValue") == {
-        "GetItem": 12,
+        "GetItem": 13,
         "UpdateItem": 1,
     }
     table = service.calls[0][1]["TableName"]

@@ -33,6 +33,9 @@ def test_least_environment_is_enough() -> None:
         upstream_secret=GOOD["UPSTREAM_SECRET_ARN"],
         upstream_concurrency=4,
         retention=Retention(0),
+        notification_topic="",
+        notify_priorities=("critical",),
+        metrics_namespace="SecurityIncidentApi",
     )
 
 
@@ -44,6 +47,29 @@ def test_everything_can_be_set() -> None:
     assert configuration.upstream_concurrency == 8
     assert configuration.retention == Retention(400)
     assert configuration.table_name == "other"
+
+
+@pytest.mark.parametrize(
+    ("lowest", "told"),
+    [
+        ("low", ("low", "medium", "high", "critical")),
+        ("high", ("high", "critical")),
+        ("critical", ("critical",)),
+        (" critical ", ("critical",)),
+        ("", ("critical",)),
+        ("off", ()),
+    ],
+)
+def test_priorities_from_the_lowest_on_are_told_of(lowest: str, told: tuple[str, ...]) -> None:
+    """The priority that is named and those above it; off is none."""
+    assert read_configuration(GOOD | {"NOTIFY_PRIORITY": lowest}).notify_priorities == told
+
+
+@pytest.mark.parametrize("lowest", ["urgent", "High", "low,high", "none"])
+def test_an_unknown_priority_is_named(lowest: str) -> None:
+    """A misspelt priority must not turn notifications off silently."""
+    with pytest.raises(ConfigurationError, match="NOTIFY_PRIORITY must be low"):
+        read_configuration(GOOD | {"NOTIFY_PRIORITY": lowest})
 
 
 @pytest.mark.parametrize("value", [None, "", "   "])

@@ -1,0 +1,81 @@
+"""A poll in numbers, written to the log in CloudWatch's embedded metric format."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from functions.poller.summary import PollSummary
+
+# Where the environment names none, as in a call of the handler by hand.
+DEFAULT_NAMESPACE = "SecurityIncidentApi"
+_SERVICE = "poller"
+
+METRICS: Mapping[str, MetricUnit] = MappingProxyType(
+    {
+        "Polls": MetricUnit.Count,
+        "SuccessfulPolls": MetricUnit.Count,
+        "FailedPolls": MetricUnit.Count,
+        "PollDuration": MetricUnit.Milliseconds,
+        "RecordsSeen": MetricUnit.Count,
+        "NewIncidents": MetricUnit.Count,
+        "AttributedLate": MetricUnit.Count,
+        "NewUnattributed": MetricUnit.Count,
+        "NewRejected": MetricUnit.Count,
+        "PostponedRecords": MetricUnit.Count,
+        "UpstreamRetries": MetricUnit.Count,
+        "PossibleGaps": MetricUnit.Count,
+        "JournalLag": MetricUnit.Count,
+        "NotifiedIncidents": MetricUnit.Count,
+        "NotificationFailures": MetricUnit.Count,
+        "Unattributed": MetricUnit.Count,
+        "StaleSources": MetricUnit.Count,
+        "ConsecutiveFailures": MetricUnit.Count,
+        "DataAge": MetricUnit.Seconds,
+    }
+)
+# By source and class of error besides; one for each that failed.
+SOURCE_FAILURES = "SourceFailures"
+
+
+def emit_metrics(summary: PollSummary, *, namespace: str) -> None:
+    """Write one line with every number that the poll knows, and one for each source that failed.
+
+    What the poll does not know, because it crashed or another poll reports in its place, is left out: a
+    made-up 0 would clear an alarm.
+    """
+    metrics = EphemeralMetrics(namespace=namespace, service=_SERVICE)
+    for name, value in _values(summary).items():
+        if value is not None:
+            metrics.add_metric(name, METRICS[name], value)
+    metrics.flush_metrics()
+    for source, error_class in summary.failures.items():
+        failure = EphemeralMetrics(namespace=namespace, service=_SERVICE)
+        failure.add_dimension("source", source)
+        failure.add_dimension("error_class", error_class)
+        failure.add_metric(SOURCE_FAILURES, MetricUnit.Count, 1)
+        failure.flush_metrics()
+
+
+def _values(summary: PollSummary) -> Mapping[str, float | None]:
+    return {
+        "Polls": 1,
+        "SuccessfulPolls": int(summary.outcome == "succeeded"),
+        "FailedPolls": int(summary.outcome in ("failed", "crashed")),
+        "PollDuration": summary.duration_ms,
+        "RecordsSeen": summary.records,
+        "NewIncidents": summary.new_incidents,
+        "AttributedLate": summary.attributed_late,
+        "NewUnattributed": summary.new_unattributed,
+        "NewRejected": summary.new_rejected,
+        "PostponedRecords": summary.postponed,
+        "UpstreamRetries": summary.retries,
+        "PossibleGaps": len(summary.possible_gaps),
+        "JournalLag": summary.journal_lag,
+        "NotifiedIncidents": summary.notified,
+        "NotificationFailures": int(bool(summary.notification_error)),
+        "Unattributed": summary.unattributed,
+        "StaleSources": summary.stale_sources,
+        "ConsecutiveFailures": summary.consecutive_failures,
+        "DataAge": summary.data_age_seconds,
+    }
