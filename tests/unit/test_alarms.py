@@ -665,3 +665,13 @@ def test_an_address_looks_like_one(value: str, accepted: bool) -> None:
     """A typing error is refused at the deployment, not found out by a missing alarm."""
     for name in ("AlarmEmail", "IncidentEmail"):
         assert bool(re.fullmatch(TEMPLATE["Parameters"][name]["AllowedPattern"], value)) is accepted
+
+
+@pytest.mark.parametrize("priority", TEMPLATE["Parameters"]["NotifyPriority"]["AllowedValues"])
+def test_notifications_can_be_switched_off(priority: str) -> None:
+    """The poller gets the topic and the priority; with `off` no topic, and still a priority that is one."""
+    stack = Stack({"NotifyPriority": priority})
+    variables = stack.resources["PollerFunction"]["Properties"]["Environment"]["Variables"]
+    given = (variables["NOTIFICATION_TOPIC_ARN"], variables["NOTIFY_PRIORITY"])
+    on = (f"{STACK_NAME}-IncidentTopic", priority)
+    assert given == (("", "critical") if priority == "off" else on)

@@ -144,12 +144,15 @@ def test_the_layer_is_built_for_the_functions_processor() -> None:
                 "UPSTREAM_BASE_URL",
                 "UPSTREAM_SECRET_ARN",
                 "UPSTREAM_CONCURRENCY",
+                "NOTIFICATION_TOPIC_ARN",
+                "NOTIFY_PRIORITY",
                 "RETENTION_DAYS",
                 "POWERTOOLS_SERVICE_NAME",
                 "POWERTOOLS_METRICS_NAMESPACE",
                 "POWERTOOLS_LOG_LEVEL",
                 "AWS_ENDPOINT_URL_DYNAMODB",
                 "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+                "AWS_ENDPOINT_URL_SNS",
             },
         ),
         (
@@ -313,7 +316,7 @@ def test_no_stack_update_can_overwrite_the_filled_in_credentials() -> None:
 
 
 def test_the_poller_may_do_exactly_this() -> None:
-    """The poller reads and appends incidents, reads one secret, logs, and sets failed polls aside."""
+    """The poller reads and appends incidents, reads one secret, logs, notifies, keeps what failed."""
     assert permissions("PollerRole") == {
         ("dynamodb:GetItem", arn("IncidentTable")),
         ("dynamodb:BatchGetItem", arn("IncidentTable")),
@@ -322,6 +325,7 @@ def test_the_poller_may_do_exactly_this() -> None:
         ("dynamodb:UpdateItem", arn("IncidentTable")),
         ("dynamodb:BatchWriteItem", arn("IncidentTable")),
         ("secretsmanager:GetSecretValue", json.dumps({"Ref": "UpstreamSecret"})),
+        ("sns:Publish", json.dumps({"Ref": "IncidentTopic"})),
         ("sqs:SendMessage", arn("DeadLetterQueue")),
         ("logs:CreateLogStream", arn("PollerLogGroup")),
         ("logs:PutLogEvents", arn("PollerLogGroup")),
