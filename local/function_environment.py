@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from local.template import Template, TemplateError, read_limits, read_variables
 
 # A person's shell may hold any of these; the functions must see only what is set for them here.
-_KEPT_OUT = ("AWS_", "UPSTREAM_", "POWERTOOLS_", "LAMBDA_", "TABLE_NAME", "RETENTION_", "POLL_INTERVAL_")
+_KEPT_OUT = (
+    "AWS_",
+    "UPSTREAM_",
+    "POWERTOOLS_",
+    "LAMBDA_",
+    "TABLE_NAME",
+    "RETENTION_",
+    "POLL_INTERVAL_",
+    "NOTIFICATION_",
+    "NOTIFY_",
+)
 _LOOPBACK = "127.0.0.1,localhost"
 
 

@@ -89,10 +89,13 @@ def start(
         # Everything is kept: a capture that is served instead of the simulator's incidents may be years old.
         "RETENTION_DAYS": "0",
         "POLL_INTERVAL_SECONDS": str(settings.poll_interval_seconds),
+        # Nobody is subscribed here.
+        "NOTIFICATION_TOPIC_ARN": "",
+        "NOTIFY_PRIORITY": "critical",
         "POWERTOOLS_METRICS_NAMESPACE": "local",
         "POWERTOOLS_LOG_LEVEL": environment.get("POWERTOOLS_LOG_LEVEL") or "INFO",
     }
-    for name in ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SECRETS_MANAGER"):
+    for name in ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SNS"):
         values[name] = endpoint_url
     # Both, before either is started: what the template lacks shows at once.
     api, poller = (

@@ -7,14 +7,18 @@ import argparse
 import ast
 import importlib
 import inspect
+import json
 import re
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
+from botocore import xform_name
 
 from functions.api.health import assess_health
 from functions.api.parameters import DEFAULT_LIMIT, MAX_LIMIT, parse_changes_parameters, parse_page_parameters
@@ -27,11 +31,14 @@ from local.template import Template, load_template, read_routes, read_variables
 from shared.domain.cursor import CURSOR_SECONDS
 from shared.domain.incident import MAX_INCIDENT_BYTES, MAX_RECORD_DEPTH, MAX_SECONDS_AHEAD, SUBJECT_FIELDS
 from shared.domain.journal import MAX_ENTRY_BYTES, MAX_ENTRY_RECORDS
+from shared.domain.poll_report import ALL_SOURCES
 from shared.store import keys
 from shared.store.identities import MAX_CHUNK_BYTES
 from shared.store.signing_keys import ROTATE_AFTER_SECONDS
 from shared.store.state import State
 from shared.version import VERSION
+from tests.alarms import POLLER_METRICS
+from tests.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -39,6 +46,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 API = (DOCS / "api.md").read_text("utf-8")
 CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")
 DATA_MODEL = (DOCS / "data-model.md").read_text("utf-8")
+RUNBOOK = (DOCS / "runbook.md").read_text("utf-8")
 PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))}
 TEMPLATE: Template = load_template()
 
@@ -332,10 +340,15 @@ def test_every_field_of_the_health_document_is_documented() -> None:
         assert f"`{threshold}`" in overall
 
 
+def error_classes() -> set[str]:
+    """The classes that a source's or a poll's error may have."""
+    source = read_all("functions/poller/*.py")
+    return first_arguments(source, "UpstreamError", "PollError") | assigned_texts(source, "error_class")
+
+
 def test_every_class_of_error_is_documented() -> None:
     """Whoever reads `last_error` finds its class."""
-    source = read_all("functions/poller/*.py")
-    classes = first_arguments(source, "UpstreamError", "PollError") | assigned_texts(source, "error_class")
+    classes = error_classes()
     assert {"timeout", "throttled", "internal"} <= classes
     assert differences(first_column(section(API, "`GET /health`"), "class"), classes) == ""
 
@@ -412,6 +425,91 @@ def test_every_type_is_documented_with_its_field() -> None:
 def test_limits_are_the_codes(file: str, sentence: str) -> None:
     """A limit that changes in the code changes in the docs."""
     assert sentence in " ".join((DOCS / file).read_text("utf-8").split())
+
+
+# ---------------------------------------------------------------- runbook.md and what alarms cost
+
+ALARMS = [name for name, each in TEMPLATE["Resources"].items() if each["Type"].endswith("Alarm")]
+# Placeholders of the runbook that no output gives.
+OF_THE_READER = {"STACK", "REQUEST_ID", "PAGER_URL", "RULE"}
+# What the CLI has beside the parameters of the service's operations. The last is its name for SNS's Endpoint.
+CLI_FLAGS = {"query", "output", "max-items", "cli-binary-format", "notification-endpoint"}
+
+
+def test_every_alarm_has_its_section_in_the_runbook() -> None:
+    """Whoever is told finds the alarm by its name: what it means, what to look at, what to do."""
+    headings = re.findall(r"^## (\w+Alarm)$", RUNBOOK, re.MULTILINE)
+    assert differences(headings, ALARMS) == ""
+    for name in ALARMS:
+        text = section(RUNBOOK, name)
+        assert [text.count(part) for part in ("**Means**", "**Look at**", "**Do**")] in ([1, 1, 1], [1, 1, 0])
+        assert re.search(r"\*\*do\*\*", text, re.IGNORECASE), name
+        anchor = TEMPLATE["Resources"][name]["Properties"]["AlarmDescription"].partition("docs/runbook.md#")[
+            2
+        ]
+        assert anchor.rstrip(".") in _anchors(DOCS / "runbook.md")
+
+
+def test_the_runbook_names_the_threshold_of_each_alarm() -> None:
+    """What an alarm was raised by is the parameter that its section names."""
+    named = set(re.findall(r"`(\w+ToAlarm|Max\w+)`", RUNBOOK))
+    assert named <= set(TEMPLATE["Parameters"])
+    for name in ALARMS:
+        threshold = TEMPLATE["Resources"][name]["Properties"].get("Threshold")
+        # One of those faults is one too many: their sections need no number.
+        if isinstance(threshold, dict) and threshold["Ref"] != "FaultsToAlarm":
+            assert f"`{threshold['Ref']}`" in section(RUNBOOK, name)
+
+
+def test_the_runbook_names_what_is_on_the_dashboard() -> None:
+    """A graph that is renamed is renamed in the runbook."""
+    (dashboard,) = Stack().of_type("AWS::CloudWatch::Dashboard").values()
+    titles = [each["properties"]["title"] for each in json.loads(dashboard["DashboardBody"])["widgets"]]
+    prose = re.sub(r"```.*?```", "", RUNBOOK, flags=re.DOTALL)
+    quoted = set(re.findall(r'"([A-Z][^"]+)"', prose)) - {"Reading the logs", "Concurrent executions"}
+    assert len(quoted) > 4
+    assert {each for each in quoted if not any(title.startswith(each) for title in titles)} == set()
+
+
+def command_faults(line: str) -> list[str]:
+    """What AWS's own description of its services does not know in a command, and unexplained placeholders."""
+    outputs = {xform_name(name).upper() for name in TEMPLATE["Outputs"]}
+    unknown = (
+        set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*_[A-Z]+\b|\bSTACK\b|\bRULE\b", line)) - outputs - OF_THE_READER
+    )
+    program, service, operation, *rest = shlex.split(line)
+    flags = {word[2:] for word in rest if word.startswith("--")} - CLI_FLAGS
+    if (service, operation) == ("logs", "tail"):
+        # The CLI's own.
+        return sorted(unknown | flags - {"since"})
+    model = botocore.session.Session().get_service_model(service)
+    names = {xform_name(each, "-"): each for each in model.operation_names}
+    if program != "aws" or operation not in names:
+        return [operation]
+    members = model.operation_model(names[operation]).input_shape.members
+    return sorted(unknown | flags - {xform_name(each, "-") for each in members})
+
+
+def test_the_runbooks_commands_exist() -> None:
+    """At night nobody wants to find out what a command is really called."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", RUNBOOK, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) > 10
+    assert {line: faults for line in lines if (faults := command_faults(line))} == {}
+    assert command_faults("aws sqs purge-queues --queue-url DEAD_LETTER_QUEUE_URL") == ["purge-queues"]
+    assert command_faults("aws sqs purge-queue --queue QUEUE_URL") == ["QUEUE_URL", "queue"]
+
+
+def test_what_alarms_cost_is_counted() -> None:
+    """The table of costs has as many alarms and metrics as there are."""
+    plain = len(Stack().of_type("AWS::CloudWatch::Alarm"))
+    page = section(CONFIGURATION, "Alarms and what they cost")
+    assert f"| alarms | {plain} | {plain * 0.1:.2f} |" in page
+    assert f"| composite alarm | {len(ALARMS) - plain} | 0.50 |" in page
+    assert f"| metrics of the poller | {len(POLLER_METRICS)} | {len(POLLER_METRICS) * 0.3:.2f} |" in page
+    # `several` is the class of polls, never of a source.
+    assert f"{len(ALL_SOURCES) * len(error_classes() - {'several'})} at most" in page
+    assert f"all eight sources, {len(ALL_SOURCES) * 0.3:.2f}" in page
 
 
 # ---------------------------------------------------------------- README.md and all pages
