@@ -2,8 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -21,6 +21,7 @@ from functions.poller.summary import (
 )
 from functions.poller.upstream import Upstream
 from shared.domain.attribution import Identities
+from shared.domain.incident import Incident
 from shared.domain.poll_report import IDENTITIES_SOURCE, PollError, PollReport
 from shared.domain.retention import Retention
 from shared.domain.window import Window, digest_ids
@@ -39,6 +40,7 @@ _REPORT_SECONDS = 15.0
 # Telling of new incidents may take of these, but for the last.
 _LAST_SECONDS = 5.0
 _IDENTITIES_GOOD_FOR_SECONDS = 24 * 3600
+_DAY_SECONDS = 24 * 3600
 # Looking up more ids than this costs more than storing the digests that would have spared it.
 _LOOKUPS_WORTH_DIGESTS = 100
 
@@ -140,20 +142,20 @@ class Poller:
         tried_with = identities.digest if identities else ""
         # Records wait until the identities say something that they were not tried with yet.
         try_again = bool(identities and state.totals.unattributed and state.attributed_with != tried_with)
-        decisions = decide(
-            taken.windows.values(),
-            new_ids=new_ids,
-            waiting=read_open(self._table) if try_again else (),
-            identities=identities,
-        )
+        waiting: Sequence[Incident] = ()
+        counted = state
+        if try_again or self._is_recount_due(state, attempt.at):
+            waiting = self._read_waiting(attempt.at)
+            counted = replace(state, totals=replace(state.totals, unattributed=len(waiting)))
+        decisions = decide(taken.windows.values(), new_ids=new_ids, waiting=waiting, identities=identities)
         commit = commit_decisions(
             self._table,
-            state,
+            counted,
             decisions,
             poll_id=attempt.poll_id,
             tried_with=tried_with,
             # An empty upstream is a success too: from the first entry on there is data, of no incidents.
-            even_if_empty=bool(taken.windows) and state.projected == 0,
+            even_if_empty=counted != state or bool(taken.windows and state.projected == 0),
             retention=self._retention,
             clock=self._clock,
             has_time=lambda: self._monotonic() < attempt.started + attempt.seconds_left - _REPORT_SECONDS,
@@ -161,6 +163,19 @@ class Poller:
         if try_again and commit.sequence == state.projected and not commit.superseded:
             record_attributed_with(self._table, tried_with, at=state.projected)
         return commit
+
+    def _is_recount_due(self, state: State, now: float) -> bool:
+        """Whether those that wait have to be counted: retention takes them without a word, so once a day."""
+        last_day, day = (int(moment) // _DAY_SECONDS for moment in (state.report.attempted_at, now))
+        return bool(self._retention.days and state.totals.unattributed and last_day != day)
+
+    def _read_waiting(self, now: float) -> Sequence[Incident]:
+        """All that wait and are not past their time; DynamoDB deletes those that are, in its own time."""
+        return [
+            incident
+            for incident in read_open(self._table)
+            if not self._retention.is_too_old(incident.timestamp, now)
+        ]
 
     def _stored_identities(self, state: State, now: float) -> Identities | None:
         """The last good identities, if they are fresh enough to attribute by."""

@@ -286,3 +286,50 @@ def test_who_has_it_already_costs_one_small_read(history: Any, make_reader: Call
     history.upstream.identities[address(8)] = "7"
     history.poll()
     assert reader.get(PATH, headers={"If-None-Match": tag}).status == 200
+
+
+def test_what_retention_takes_is_not_counted_for_ever(
+    make_history: Callable[..., Any], make_reader: Callable[..., Any]
+) -> None:
+    """Once a day those that still wait are counted anew: one whose time is over leaves the count, though
+    nothing decides about it, and it is not attributed any more.
+    """
+    history = make_history(clock=Clock(BEGINNING), retention=Retention(2))
+    reader = make_reader(history.client, clock=history.clock, retention=Retention(2))
+    for number, age in ((8, 86_000), (9, -40_000)):
+        history.upstream.records[kind_of(number)] = [
+            *history.upstream.records.get(kind_of(number), []),
+            f'{{"ip":"{address(number)}","priority":"low","timestamp":{BEGINNING - age}}}',
+        ]
+    history.poll()
+    history.upstream.records.clear()
+    counts = []
+    for _ in range(6):
+        history.clock.now += 43_200
+        history.poll()
+        history.delete_expired()
+        counts.append(reader.get("/health").json["unattributed_incidents"])
+    # Past their time after 24 and 59 hours; days begin 18 hours after the first poll.
+    assert counts == [2, 2, 2, 1, 1, 0]
+    history.upstream.identities = {address(number): "7" for number in (8, 9)}
+    history.poll()
+    assert reader.get(CHANGES).json["data"] == []
+    assert walk(reader) == []
+
+
+def test_counting_anew_costs_one_look_a_day(make_history: Callable[..., Any]) -> None:
+    """Those that wait are read when the identities have changed and once a day, not at every poll."""
+    history = make_history(clock=Clock(BEGINNING), retention=Retention(30))
+    serve(history, range(8))
+    history.poll()
+    looks = 0
+    for _ in range(96):
+        history.clock.now += 1_800
+        before = len(history.client.requests)
+        history.poll()
+        looks += sum(
+            name == "Query" and request["ExpressionAttributeValues"][":pk"] == {"S": "UNATTRIBUTED"}
+            for name, request in history.client.requests[before:]
+        )
+    assert looks == 2
+    assert history.state()["projected"] == 1
