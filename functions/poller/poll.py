@@ -189,13 +189,17 @@ class Poller:
         return identities if now - fetched_at <= _IDENTITIES_GOOD_FOR_SECONDS else None
 
     def _store_digests(self, taken: TakenSources, look_ups: Mapping[str, "_LookUp"], commit: Commit) -> None:
-        """Remember the hours of those sources all of whose records are in the store now."""
+        """Remember the hours all of whose records are in the store now: nobody looks them up again."""
         committed = {decision.record_id for decision in commit.decisions}
         for kind, look_up in look_ups.items():
-            taken_in_full = look_up.new_ids <= committed
             worth_it = bool(committed) or look_up.asked_for > _LOOKUPS_WORTH_DIGESTS
-            if look_up.asked_for and taken_in_full and worth_it:
-                digests = _digest_hours(taken.windows[kind])
+            if look_up.asked_for and worth_it:
+                missing = look_up.new_ids - committed
+                digests = {
+                    hour: digest_ids(ids)
+                    for hour, ids in taken.windows[kind].ids_by_hour().items()
+                    if missing.isdisjoint(ids)
+                }
                 store_digests(self._table, kind, digests, sequence=commit.sequence)
 
     def _report_crash(self, attempt: "_Attempt", error: Exception) -> PollSummary:
@@ -269,7 +273,3 @@ class _LookUp:
 
     new_ids: set[str]
     asked_for: int
-
-
-def _digest_hours(window: Window) -> Mapping[int, bytes]:
-    return {hour: digest_ids(ids) for hour, ids in window.ids_by_hour().items()}

@@ -268,6 +268,7 @@ class History:
         self.sns = MemorySNS()
         self.priorities = priorities
         self.summaries: list[PollSummary] = []
+        self.monotonic: Callable[[], float] = time.monotonic
         self.upstream = MemoryUpstream()
         self.clock = clock
         self.retention = retention or Retention(0)
@@ -342,6 +343,7 @@ class History:
             upstream=self.upstream,
             notifier=Notifier(table, Topic("arn:topic", client=self.sns), self.priorities),  # type: ignore[arg-type]
             observe=self.summaries.append,
+            monotonic=lambda: self.monotonic(),
             retention=self.retention,
             concurrency=1,
             clock=self.clock,  # type: ignore[arg-type]
