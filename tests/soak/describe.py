@@ -22,7 +22,8 @@ def _lines(soak: Soak) -> Iterator[str]:
     yield f"  sources failed: {_counts(report.source_failures)}"
     yield f"  DynamoDB: {_counts(report.injected)}"
     yield f"  records: {_counts(model.counts)}"
-    yield "  at each checkpoint: items of a kind (at least and at most as retention predicts), KB"
+    yield "  at each checkpoint: items and KB of each kind (at least and at most, as retention predicts"
+    yield "  from what is committed, and an item's size at the first checkpoint)"
     for point in report.checkpoints:
         yield (
             f"  day {point.day:5.1f}: {point.resident_bytes / 2**20:.0f} MB resident; the poller's code holds"
@@ -31,7 +32,9 @@ def _lines(soak: Soak) -> Iterator[str]:
         )
         for kind, (low, high) in point.predicted.items():
             held = point.held[kind]
-            yield f"    {kind:13}{held.items:8,} ({low:,} to {high:,}){held.bytes / 1024:12,.0f} KB"
+            least, most = (each / 1024 for each in point.bytes_predicted(kind, report.checkpoints[0]))
+            items = f"{held.items:,} ({low:,} to {high:,})"
+            yield f"    {kind:13}{items:34}{held.bytes / 1024:,.0f} KB ({least:,.0f} to {most:,.0f})"
     yield f"  deleted by time to live: {_counts(soak.database.deleted)}"
     yield (
         f"  {soak.database.write_units:,} write units, {soak.database.read_units:,} read units, those of the"

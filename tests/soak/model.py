@@ -133,7 +133,9 @@ class Model:
             self.resolved[record_id] = int(at) + _GRACE
             self.counts["attributed late"] += 1
             return
-        require(record_id not in self.ids, f"{record.key} is in twice, again in entry {sequence}")
+        # A rejected record is never too old: served for longer than it is kept, it comes again.
+        again = outcome == "rejected" and self.rejected.get(record_id, at) < at
+        require(again or record_id not in self.ids, f"{record.key} is in twice, again in entry {sequence}")
         if outcome == "rejected":
             self.rejected[record_id] = self.ids[record_id] = self._expiry(at)
             self.counts["rejected"] += 1
