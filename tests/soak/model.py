@@ -14,7 +14,7 @@ from tests.soak.aging_dynamodb import MOST_LATE
 from tests.soak.disturbed_client import read_decisions
 from tests.soak.rolling_upstream import DAY, MOST_DELAYED, Record, Visit
 
-_GRACE = 2 * DAY
+GRACE = 2 * DAY
 _ENTRIES_LONGER = 30 * DAY
 # Names at most so many of what is wrong.
 _SHOWN = 3
@@ -130,7 +130,7 @@ class Model:
             if self.waiting.pop(record_id) <= at:
                 # It may have gone in this very moment; resolving does not bring it back.
                 self._may_be_gone.add(record_id)
-            self.resolved[record_id] = int(at) + _GRACE
+            self.resolved[record_id] = int(at) + GRACE
             self.counts["attributed late"] += 1
             return
         # A rejected record is never too old: served for longer than it is kept, it comes again.
@@ -194,8 +194,13 @@ class Model:
             require(not surplus, f"{kind}: {len(surplus)} are there, and must not: {_some(surplus)}")
         identities = poll.visit.identities
         known = identities.employee_by_ip if identities else {}
-        subjects = {self.id_of[key]: self.records[key].subject for key in self.records if key in self.id_of}
-        late = [each for each in tables["waiting"] if subjects[each] in known]
+        oldest_kept = now - self.retention_days * DAY
+        subjects = {
+            self.id_of[key]: record.subject
+            for key, record in self.records.items()
+            if key in self.id_of and record.at >= oldest_kept
+        }
+        late = [each for each in tables["waiting"] if subjects.get(each) in known]
         require(not late, f"{len(late)} wait, and their IP is known: {_some(late)}")
 
     def check_walk(self, found: Mapping[Key, str], *, snapshot: int, oldest_kept: float) -> None:
@@ -283,7 +288,7 @@ class Model:
         self._may_be_gone &= self.resolved.keys()
 
     def _expiry(self, at: float) -> float:
-        return int(at) + self.retention_days * DAY + _GRACE
+        return int(at) + self.retention_days * DAY + GRACE
 
 
 def require(holds: bool, otherwise: str) -> None:

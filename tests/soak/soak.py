@@ -21,7 +21,7 @@ from tests.integration.conftest import Reader, exact_json
 from tests.soak.aging_dynamodb import MOST_LATE, AgingDynamoDB, Held
 from tests.soak.disturbed_client import DisturbedClient, OneByOneTable, Trouble
 from tests.soak.memory import Holding, measure_held, resident_bytes
-from tests.soak.model import BrokenPromiseError, Key, Model, Poll, require
+from tests.soak.model import GRACE, BrokenPromiseError, Key, Model, Poll, require
 from tests.soak.rolling_upstream import DAY, FAILURES, HOUR, WEEK, RollingUpstream, Visit
 
 # At no full hour: the newest hour of a window is never whole when it is polled.
@@ -370,7 +370,7 @@ class Soak:
         that it may not be deleted yet.
         """
         now = self._clock.now
-        predicted = {"STATE": (1, 1), "CURSOR_KEYS": (1, 1), "IDENTITIES": (2, 2)}
+        predicted = {"STATE": (1, 1), "CURSOR_KEYS": (1, 1), "NOTIFIED": (1, 1), "IDENTITIES": (2, 2)}
         predicted["SOURCE#"] = (len(INCIDENT_TYPES), len(INCIDENT_TYPES))
         for kind, names in _KINDS.items():
             expiries = [each for name in names for each in self.model.expected()[name].values()]
@@ -404,6 +404,13 @@ class Soak:
         open_items = [
             each for each in self.database.items_of("UNATTRIBUTED") if "resolved_sequence" not in each
         ]
+        now, waiting = self._clock.now, self.model.waiting.values()
+        # Counted anew once a day, without those that are past their time.
+        least, most = (sum(each - GRACE >= now - slack for each in waiting) for slack in (0, 2 * DAY))
+        require(
+            least <= health["unattributed_incidents"] <= most,
+            f"{health['unattributed_incidents']} unattributed are counted, not {least} to {most}",
+        )
         return int(health["unattributed_incidents"]) - len(open_items)
 
     def _walk(self) -> None:
