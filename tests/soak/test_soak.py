@@ -11,6 +11,7 @@ import pytest
 
 from functions.poller import decide, poll, upstream
 from functions.poller.poll import Poller
+from shared.domain import journal
 from shared.domain.retention import Retention
 from shared.domain.window import digest_ids
 from shared.store import projection
@@ -37,17 +38,19 @@ THREE_DAYS = Settings(
 )
 
 
-def test_nothing_is_lost_or_doubled_in_two_weeks_of_trouble() -> None:
+def test_nothing_is_lost_or_doubled_in_two_weeks_of_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through crashes at any write, storms, overlapping polls, failing sources and outages: each incident
     that was taken is stored once and under its employee, the feed tells it once and in order, and the
     table holds what retention predicts.
     """
+    # Small windows make small polls: these have several entries all the same, some of them too many.
+    monkeypatch.setattr(journal, "MAX_ENTRY_RECORDS", 50)
     soak = Soak(TWO_WEEKS)
     report = soak.run()
     counts, injected = soak.model.counts, " ".join(report.injected)
     assert len(report.checkpoints) == 3
-    assert report.polls.keys() >= {"succeeded", "superseded", "failed", "died", "raised", "not run"}
-    for kind in ("died before", "died after", "overtaken", "refused", "handed back", "written twice"):
+    assert report.polls.keys() >= {"succeeded", "postponed a part", "died", "raised", "not run"}
+    for kind in ("died before", "died after", "overtaken", "refused"):
         assert kind in injected
     assert min(counts[each] for each in ("attributed late", "rejected", "lost in the long outage")) > 0
     assert soak.database.deleted.keys() >= {"INCIDENTS", "ID#", "UNATTRIBUTED", "REJECTED"}
