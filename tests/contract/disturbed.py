@@ -1,7 +1,8 @@
-"""Clients of DynamoDB that do what networks, throttles and dying processes do. Each wraps a real one."""
+"""Clients that do what networks, throttles and dying processes do. Each wraps a real one, or one in memory."""
 
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from shared.store.table import Table
@@ -155,3 +156,105 @@ class HandingBackClient:
                 return parts, []
             self._left -= 1
         return parts[: len(parts) // 3], parts[len(parts) // 3 :]
+
+
+class DeathError(BaseException):
+    """The process was killed: no handler of the product may catch this."""
+
+
+class Process:
+    """All that one process does to the world outside, one thing at a time, at moments that are numbered from 1.
+
+    There is a moment before each call, whatever its service, and one after each part of it took effect but
+    before the answer is there: DynamoDB takes the parts of a batch write one after the other, in any order.
+    At the moment number ``at`` the process dies, or ``happens`` is called; ``before_each`` before each call, for whoever decides
+    when this process may go on. ``calls`` are those so far, ``moments`` how many there were.
+    """
+
+    def __init__(
+        self,
+        *,
+        at: int = 0,
+        happens: Callable[[], object] | None = None,
+        before_each: Callable[[], object] = lambda: None,
+        order: random.Random | None = None,
+    ) -> None:
+        self._at = at
+        self._happens = happens or self.die
+        self._before_each = before_each
+        self._order = order or random.Random(0)  # noqa: S311 - no secret
+        self._lock = threading.RLock()
+        self._alive = True
+        self.moments = 0
+        self.calls: list[str] = []
+
+    @property
+    def died(self) -> bool:
+        """Whether it was killed."""
+        return not self._alive
+
+    def die(self) -> None:
+        """Nothing leaves this process any more, from whichever thread."""
+        self._alive = False
+
+    def watch(self, service: str, client: Any) -> Any:
+        """The client, each of its calls made through this process."""
+        return _WatchedClient(service, client, self)
+
+    def call(self, name: str, parts: Iterable[Callable[[], Any]]) -> list[Any]:
+        """One call to the outside: what each of its parts answered."""
+        with self._lock:
+            self._go_on()
+            self._before_each()
+            self.calls.append(name)
+            self._moment()
+            answers = []
+            for part in parts:
+                answers.append(part())
+                self._moment()
+            return answers
+
+    def shuffle(self, parts: list[Any]) -> list[Any]:
+        """The parts of a batch in the order in which they take effect."""
+        return self._order.sample(parts, len(parts))
+
+    def _moment(self) -> None:
+        self.moments += 1
+        if self.moments == self._at:
+            self._happens()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._alive:
+            raise DeathError
+
+
+class _WatchedClient:
+    def __init__(self, service: str, client: Any, process: Process) -> None:
+        self._service = service
+        self._client = client
+        self._process = process
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"get_paginator", "get_waiter"}:
+            raise NotImplementedError(f"what goes through {name} would not be counted")
+        operation = getattr(self._client, name)
+        if not callable(operation):
+            return operation
+        return lambda **request: self._process.call(
+            f"{self._service} {name}", [lambda: operation(**request)]
+        )[0]
+
+    def batch_write_item(self, *, RequestItems: Any) -> Any:
+        ((table, parts),) = RequestItems.items()
+        refused: list[Any] = []
+
+        def write(part: Any) -> None:
+            answer = self._client.batch_write_item(RequestItems={table: [part]})
+            refused.extend(answer.get("UnprocessedItems", {}).get(table, []))
+
+        shuffled = self._process.shuffle(parts)
+        self._process.call(
+            f"{self._service} batch_write_item", [lambda part=part: write(part) for part in shuffled]
+        )
+        return {"UnprocessedItems": {table: refused} if refused else {}}
