@@ -7,12 +7,14 @@ disturbed like the others.
 
 import copy
 import json
+import math
+import random
 import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -20,7 +22,8 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from functions.poller import composition
+from functions.poller import composition, upstream
+from functions.poller.bounded_session import make_session
 from functions.poller.poll import Poller
 from functions.poller.summary import PollSummary
 from functions.poller.upstream import Upstream
@@ -28,12 +31,13 @@ from shared.domain.exact_json import parse
 from shared.domain.retention import Retention
 from shared.domain.window import digest_ids, sort_out
 from shared.store.table import Table
-from tests.contract.disturbed import DeathError, Process
+from tests.contract.disturbed import DeathError, Process, Weather
 from tests.fakes import Clock, MemoryDynamoDB, MemorySNS
 
 TABLE = "incidents"
 BEGINNING = 4_000_000_000
 INTERVAL = 300
+_make_client = boto3.client
 _DIGEST_ROW = struct.Struct(">i12s")
 
 type Dump = Mapping[tuple[str, str], Any]
@@ -93,14 +97,13 @@ class Surroundings:
     def poller(self, process: Process, served: Served | None = None, *, at: float | None = None) -> Poller:
         """A new container's poller that makes all its calls through ``process``.
 
-        ``served`` is what the upstream serves to it, if that is not the same for all. ``at`` is when it
-        begins.
+        ``served`` is what the upstream serves to it, if that is not the same for all. ``at`` is the time by
+        its clock, if that is not the common one.
         """
         outside = _Outside(process, self.clients, served or self.served)
         _Outside.being_built = outside
         _Outside.by_host[outside.host] = outside
-        moment = self.clock.now if at is None else at
-        _BUILD_DEFAULTS[Poller]["clock"] = lambda: moment
+        _BUILD_DEFAULTS[Poller]["clock"] = self.clock if at is None else lambda: at
         return composition.build(
             {
                 "TABLE_NAME": TABLE,
@@ -112,13 +115,27 @@ class Surroundings:
             }
         )
 
-    def poll(self, process: Process | None = None, served: Served | None = None) -> PollSummary | None:
-        """One scheduled poll, some time after the last; None if its process died."""
-        self.clock.now += INTERVAL
+    def poll(
+        self, process: Process | None = None, served: Served | None = None, *, later: float = INTERVAL
+    ) -> PollSummary | None:
+        """One poll, so many seconds ``later`` than the last; None if its process died."""
+        self.clock.now += later
         try:
             return self.poller(process or Process(), served).poll(seconds_left=240)
         except DeathError:
             return None
+
+    def exposed(self, dice: random.Random, **weather: Any) -> Weather:
+        """From now on polls reach the table through a real client, in this weather; readers stay dry."""
+        # The poller's own settings of time-outs and retries, not the address.
+        _Outside.settings.clear()
+        self.poller(Process())
+        client = _make_client(
+            "dynamodb", endpoint_url="http://dynamodb.test", config=_Outside.settings["dynamodb"]["config"]
+        )
+        exposed = Weather(self.memory, dice, **weather)
+        self.clients["dynamodb"] = exposed.attach(client)
+        return exposed
 
     def dump(self) -> Dump:
         """All items by key."""
@@ -191,7 +208,8 @@ class _Outside:
     """What one container's boto3 and requests reach."""
 
     being_built: "_Outside"
-    by_host: dict[str, "_Outside"] = {}  # noqa: RUF012 - emptied by the fixture
+    by_host: ClassVar[dict[str, "_Outside"]] = {}
+    settings: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, process: Process, clients: Mapping[str, Any], served: Served) -> None:
         self._process = process
@@ -200,8 +218,9 @@ class _Outside:
         self.host = f"upstream-{len(self.by_host)}.test"
 
     @staticmethod
-    def make_client(service: str, **_: Any) -> Any:
+    def make_client(service: str, **settings: Any) -> Any:
         """As boto3.client does."""
+        _Outside.settings[service] = settings
         outside = _Outside.being_built
         return outside._process.watch(service, outside._clients[service])
 
@@ -237,6 +256,9 @@ def surround(monkeypatch: pytest.MonkeyPatch, make_reader: Callable[..., Any]) -
     monkeypatch.setitem(_BUILD_DEFAULTS[Poller], "clock", None)
     monkeypatch.setitem(_BUILD_DEFAULTS[Table], "sleep", lambda seconds: None)
     monkeypatch.setitem(_BUILD_DEFAULTS[Upstream], "sleep", lambda seconds: None)
+    # An adapter for each request is most of what a poll costs here.
+    session = make_session(math.inf)
+    monkeypatch.setattr(upstream, "make_session", lambda deadline, monotonic: session)
     # One thing after the other, so that a moment is the same one each time.
     monkeypatch.setattr("shared.store.table._BATCH_THREADS", 1)
     return Surroundings(make_reader)

@@ -1,16 +1,20 @@
 """A poll that is killed, wherever that may be, loses nothing, doubles nothing, and shows nobody half of it."""
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
+from requests.adapters import HTTPAdapter
 
-from functions.poller import notify
+from functions.poller import composition, notify
+from local.simulator import Simulator, SimulatorSettings
 from shared.domain import journal
 from shared.store import identities
-from tests.contract.disturbed import Process
+from tests.contract.disturbed import DeathError, Process
 from tests.integration.surroundings import (
     Surroundings,
     View,
@@ -135,8 +139,12 @@ def check_reads(around: Surroundings, views: list[View]) -> None:
     assert Counter(each["id"] for each in around.followed) == Counter(entry.incidents.keys())
 
 
-def check_the_end(around: Surroundings, undisturbed_end: Surroundings, *, deaths: int) -> None:
-    """Everything is there once, as if nobody had died; people were told of it, of a message's worth twice."""
+def check_the_end(
+    around: Surroundings, undisturbed_end: Surroundings, *, deaths: int = 1, idle: bool = True
+) -> None:
+    """Everything is there once, as if nobody had died; people were told of it, of a message's worth twice
+    for each death; and (``idle``) the next poll finds nothing more to do.
+    """
     end = check_settled(around)
     check_complete(around, around.served)
     wanted = undisturbed_end.view()
@@ -147,14 +155,12 @@ def check_the_end(around: Surroundings, undisturbed_end: Surroundings, *, deaths
     assert told.keys() == should_be.keys()
     repeated = told.total() - should_be.total()
     assert repeated <= deaths * notify.MAX_INCIDENTS
-    idle = Process()
-    writes = len(around.sns.published)
-    before = around.dump()
-    assert around.poll(idle)
-    after = around.dump()
-    changed = {key for key in after if after[key] != before.get(key)}
-    assert changed == {("STATE", "STATE")}
-    assert len(around.sns.published) == writes
+    if idle:
+        published, before = len(around.sns.published), around.dump()
+        assert around.poll()
+        after = around.dump()
+        assert {key for key in after if after[key] != before.get(key)} == {("STATE", "STATE")}
+        assert len(around.sns.published) == published
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.__name__)
@@ -176,5 +182,92 @@ def test_a_poll_may_die_at_any_moment(
         summary = around.poll()
         assert summary
         assert summary.outcome == "succeeded"
-        check_the_end(around, end, deaths=1)
+        check_the_end(around, end, idle=moment % 4 == 0)
     print(f"{scenario.__name__}: a poll of {len(process.calls)} calls, killed at each of {moments} moments")
+
+
+def test_a_poll_may_die_twice_in_a_row(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The poll that clears up after a dead one may die as well, anywhere, and so may the one after it; and
+    when a process dies, so do its threads.
+    """
+    monkeypatch.setattr("shared.store.table._BATCH_THREADS", 8)
+    chance = random.Random(3)  # noqa: S311 - no secret
+    deaths = 0
+    for scenario in (several_entries, something_new):
+        base = surroundings.copy()
+        scenario(base, monkeypatch)
+        base.follow()
+        moments, views, end = undisturbed(base)
+        for _ in range(25):
+            around = base.copy()
+            died = 0
+            for _ in range(3):
+                process = Process(at=chance.randint(1, moments), order=chance)
+                around.poll(process)
+                died += process.died
+                check_any_moment(around)
+                assert around.view().incidents in [each.incidents for each in views]
+                around.follow()
+            assert around.poll()
+            check_the_end(around, end, deaths=died, idle=False)
+            deaths += died
+    print(f"{deaths} polls killed in rows of up to three")
+    assert deaths > 60
+
+
+def test_on_an_emulator_too(
+    make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler in one container after the other, real clients, HTTP: killed here and there on the way
+    through a poll, with new data each time; a walk and the feed have all of it exactly once.
+    """
+    moment = Simulator().clock() - 86_400
+    simulator = Simulator(SimulatorSettings(seed=3, records_per_type=4, identities=60), clock=lambda: moment)
+    service = make_service(simulator)
+    monkeypatch.setenv("UPSTREAM_CONCURRENCY", "1")
+    monkeypatch.setattr("shared.store.table._BATCH_THREADS", 1)
+    processes: list[Process] = []
+    make_client, send = boto3.client, HTTPAdapter.send
+
+    def make_watched(name: str, **options: Any) -> Any:
+        client = make_client(name, **options)  # type: ignore[call-overload]
+        return processes[-1].watch(name, client) if processes else client
+
+    def send_watched(self: HTTPAdapter, request: Any, **options: Any) -> Any:
+        if not processes:
+            return send(self, request, **options)
+        return processes[-1].call(f"GET {request.path_url}", [lambda: send(self, request, **options)])[0]
+
+    monkeypatch.setattr(boto3, "client", make_watched)
+    monkeypatch.setattr(HTTPAdapter, "send", send_watched)
+
+    def poll(process: Process) -> None:
+        composition.built.cache_clear()
+        processes.append(process)
+        with contextlib.suppress(DeathError):
+            service.poll()
+        processes.clear()
+
+    poll(Process())
+    token, followed, seen = "", [], service.incidents()
+    deaths = 0
+    # Every fourth moment, until a poll has fewer than that.
+    for number in range(1, 100):
+        simulator.clock = lambda number=number: moment + number * 7200  # type: ignore[misc]
+        dying = Process(at=4 * number)
+        poll(dying)
+        before, between = seen, service.incidents()
+        poll(Process())
+        seen = service.incidents()
+        assert between in (before, seen)
+        assert len({each["id"] for each in seen}) == len(seen)
+        answer = service.get("/incidents/changes", **({"token": token} if token else {})).json
+        followed += answer["data"]
+        token = answer["next_token"]
+        assert Counter(each["id"] for each in followed) == Counter(each["id"] for each in seen)
+        if not dying.died:
+            break
+        deaths += 1
+    assert 10 < deaths < 99
+    assert len(seen) > deaths
+    print(f"on the emulator: killed at {deaths} moments")
