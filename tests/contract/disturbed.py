@@ -284,7 +284,8 @@ class Weather:
     With the chance ``storm`` a request is throttled, fails, or gets no answer (some of them took effect all
     the same), or a batch is taken in part. With the chance ``late`` a write that was made arrives once more,
     some requests later, as one does that was given up as lost. ``closed`` says which requests are throttled
-    always. ``seen`` counts what happened.
+    always. Of the request number ``lost`` (from 1) the answer gets lost. ``seen`` is what happened, ``requests``
+    how many there were.
     """
 
     def __init__(
@@ -294,12 +295,15 @@ class Weather:
         *,
         storm: float = 0.0,
         late: float = 0.0,
+        lost: int = 0,
         closed: Callable[[str, str], bool] = lambda operation, body: False,
     ) -> None:
         self.memory = memory
         self.storm = storm
         self.late = late
         self.closed = closed
+        self._lost = lost
+        self.requests = 0
         self.seen: list[str] = []
         self._dice = dice
         self._lock = threading.Lock()
@@ -319,6 +323,10 @@ class Weather:
         body = bytes(request.body).decode()
         with self._lock:
             self._let_arrive()
+            self.requests += 1
+            if self.requests == self._lost:
+                self._answer(operation, body)
+                raise ReadTimeoutError(endpoint_url="http://dynamodb.test")
             if self.closed(operation, body):
                 return self._refuse(THROTTLED[0])
             if self._dice.random() < self.storm:
@@ -361,7 +369,7 @@ class Weather:
         method = getattr(self.memory, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())
         request = _bytes_within(json.loads(body), base64.b64decode)
         if self._dice.random() < self.late and operation in {"PutItem", "UpdateItem", "BatchWriteItem"}:
-            self._coming.append((self._dice.randint(1, 40), lambda: method(**request)))
+            self._coming.append((self._dice.randint(1, 120), lambda: method(**request)))
         try:
             return _response(200, _bytes_within(method(**request), lambda raw: base64.b64encode(raw).decode()))
         except ClientError as error:

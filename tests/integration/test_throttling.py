@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.poller import notify
 from shared.domain import journal
 from shared.store.table import Table, ThrottledError
 from tests.contract.disturbed import DeathError, Process, Weather
@@ -72,7 +73,8 @@ def test_polls_in_a_storm(
     poll, polls that fail leave the rest to the next ones, and in the end all is there once.
     """
     monkeypatch.setattr(journal, "MAX_ENTRY_RECORDS", 4)
-    weather = surroundings.exposed(random.Random(seed), storm=storm, late=0.1)  # noqa: S311 - no secret
+    monkeypatch.setattr(notify, "MAX_INCIDENTS", 1)
+    weather = surroundings.exposed(random.Random(seed), storm=storm, late=0.3)  # noqa: S311 - no secret
     outcomes: Counter[str] = Counter()
     for number in range(1, 16):
         go_on(surroundings, number)
@@ -89,3 +91,27 @@ def test_polls_in_a_storm(
     assert set(Counter(surroundings.told()).values()) == {1}
     print(f"storm {storm}: {dict(outcomes)}, {dict(Counter(weather.seen))}")
     assert len(weather.seen) > 40
+
+
+def test_any_answer_may_get_lost(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request takes effect, its answer does not come, and the client repeats it: whichever it is, the poll
+    goes on as if nothing had been, nothing is counted or told twice, and nothing left to the next poll.
+    """
+    monkeypatch.setattr(notify, "MAX_INCIDENTS", 1)
+    go_on(surroundings, 1)
+    assert poll(surroundings, Process()) == "succeeded"
+    go_on(surroundings, 2)
+    undisturbed = surroundings.copy()
+    assert poll(undisturbed, Process()) == "succeeded"
+    wanted = undisturbed.view()
+    for lost in range(1, 1000):
+        around = surroundings.copy()
+        weather = around.exposed(random.Random(lost), lost=lost)  # noqa: S311 - no secret
+        assert poll(around, Process(whole_batches=True)) == "succeeded"
+        view = check_settled(around)
+        assert (view.incidents, view.totals, view.report) == (wanted.incidents, wanted.totals, wanted.report)
+        assert around.told() == undisturbed.told(), lost
+        if weather.requests < lost:
+            break
+    print(f"lost the answer of each of {lost - 1} requests")
+    assert lost > 30
