@@ -5,7 +5,8 @@ import json
 import random
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from botocore.awsrequest import AWSRequest, AWSResponse
@@ -273,6 +274,55 @@ class _WatchedClient:
         return {"UnprocessedItems": {table: refused} if refused else {}}
 
 
+class Turns:
+    """Lets one of several processes make one call at a time, as dice say: now and then many in a row."""
+
+    def __init__(self, count: int, dice: random.Random) -> None:
+        self._dice = dice
+        self._condition = threading.Condition()
+        self._running = set(range(count))
+        self._waiting: set[int] = set()
+        self._next: int | None = None
+        self._stay = 0.0
+
+    def wait(self, number: int) -> None:
+        """Until it is this one's turn."""
+        with self._condition:
+            self._waiting.add(number)
+            self._choose(number)
+            assert self._condition.wait_for(lambda: self._next == number, timeout=60)
+            self._next = None
+            self._waiting.discard(number)
+
+    def play(self, works: Sequence[Callable[[], Any]]) -> list[Any]:
+        """All the works to their ends: what each returned, or None if it died; raises what one raised."""
+        with ThreadPoolExecutor(len(works)) as threads:
+            played = [threads.submit(self._play, number, work) for number, work in enumerate(works)]
+        return [each.result() for each in played]
+
+    def _play(self, number: int, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except DeathError:
+            return None
+        finally:
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        with self._condition:
+            self._running.discard(number)
+            self._choose(number)
+
+    def _choose(self, last: int) -> None:
+        if self._next is not None or self._waiting != self._running or not self._running:
+            return
+        if last not in self._waiting or self._dice.random() >= self._stay:
+            last = self._dice.choice(sorted(self._running))
+            self._stay = self._dice.choice([0.0, 0.5, 0.95])
+        self._next = last
+        self._condition.notify_all()
+
+
 THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded")
 BROKEN = ("InternalServerError", "ServiceUnavailable")
 _LOST: tuple[Callable[..., Exception], ...] = (ReadTimeoutError, ConnectTimeoutError, ConnectionClosedError)
@@ -334,7 +384,9 @@ class Weather:
             return self._answer(operation, body)
 
     def _mishap(self, operation: str, body: str) -> AWSResponse:
-        kind = self._dice.choice(["throttled", "broken", "lost", "part" if "Batch" in operation else "throttled"])
+        kind = self._dice.choice(
+            ["throttled", "broken", "lost", "part" if "Batch" in operation else "throttled"]
+        )
         self.seen.append(kind)
         if kind == "part":
             return self._take_part(operation, body)
@@ -361,7 +413,9 @@ class Weather:
             answer = {"Responses": {table: []}}
             if taken:
                 some = {**request, "Keys": taken}
-                answer = json.loads(self._answer(operation, json.dumps({"RequestItems": {table: some}})).content)
+                answer = json.loads(
+                    self._answer(operation, json.dumps({"RequestItems": {table: some}})).content
+                )
             answer["UnprocessedKeys"] = {table: {**request, "Keys": back}} if back else {}
         return _response(200, answer)
 
@@ -371,7 +425,9 @@ class Weather:
         if self._dice.random() < self.late and operation in {"PutItem", "UpdateItem", "BatchWriteItem"}:
             self._coming.append((self._dice.randint(1, 120), lambda: method(**request)))
         try:
-            return _response(200, _bytes_within(method(**request), lambda raw: base64.b64encode(raw).decode()))
+            return _response(
+                200, _bytes_within(method(**request), lambda raw: base64.b64encode(raw).decode())
+            )
         except ClientError as error:
             return self._refuse(error.response["Error"]["Code"])
 
@@ -392,7 +448,9 @@ class Weather:
 
 
 def _response(status: int, answer: Any) -> AWSResponse:
-    response = AWSResponse("http://dynamodb.test", status, {"Content-Type": "application/x-amz-json-1.0"}, None)
+    response = AWSResponse(
+        "http://dynamodb.test", status, {"Content-Type": "application/x-amz-json-1.0"}, None
+    )
     response._content = json.dumps(answer).encode()
     return response
 

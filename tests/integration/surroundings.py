@@ -22,7 +22,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from functions.poller import composition, upstream
+from functions.poller import composition, notify, upstream
 from functions.poller.bounded_session import make_session
 from functions.poller.poll import Poller
 from functions.poller.summary import PollSummary
@@ -35,6 +35,7 @@ from tests.contract.disturbed import DeathError, Process, Weather
 from tests.fakes import Clock, MemoryDynamoDB, MemorySNS
 
 TABLE = "incidents"
+IPS = tuple(f"10.0.0.{number}" for number in range(6))
 BEGINNING = 4_000_000_000
 INTERVAL = 300
 _make_client = boto3.client
@@ -45,13 +46,16 @@ type Dump = Mapping[tuple[str, str], Any]
 
 @dataclass
 class Served:
-    """What the upstream serves: JSON texts of records by type, and who has which IP."""
+    """What the upstream serves: JSON texts of records by type, and who has which IP; or nothing at all."""
 
     records: dict[str, list[str]] = field(default_factory=dict)
     identities: dict[str, int] = field(default_factory=dict)
+    down: bool = False
 
-    def body(self, path: str) -> str:
-        """The answer under a path."""
+    def body(self, path: str) -> str | None:
+        """The answer under a path, if there is one."""
+        if self.down:
+            return None
         source = path.strip("/").removeprefix("incidents/")
         if source == "identities":
             return json.dumps(self.identities)
@@ -230,13 +234,11 @@ class _Outside:
         parts = urlsplit(str(request.url))
         outside = _Outside.by_host[str(parts.hostname)]
         path = str(parts.path)
-        (body,) = outside._process.call(
-            f"{request.method} {path}", [lambda: outside._served.body(path).encode()]
-        )
+        (body,) = outside._process.call(f"{request.method} {path}", [lambda: outside._served.body(path)])
         response = requests.Response()
-        response.status_code = 200
+        response.status_code = 404 if body is None else 200
         response.request, response.url = request, str(request.url)
-        response._content = body
+        response._content = (body or "").encode()
         response._content_consumed = True  # type: ignore[attr-defined]
         return response
 
@@ -306,7 +308,10 @@ def _laid_out(entries: list[tuple[int, list[Any]]]) -> dict[tuple[str, str], dic
                 seconds, _, decimals = each["incident"]["timestamp"].partition(".")
                 moment = f"{seconds:0>10}.{decimals:0<7}"
                 key = f"{each['employee_id']:0>20}#{moment}#{record_id}"
-                table["INCIDENTS", key] = {"sequence": number, "priority": {"S": each["incident"]["priority"]}}
+                table["INCIDENTS", key] = {
+                    "sequence": number,
+                    "priority": {"S": each["incident"]["priority"]},
+                }
             if outcome == "attributed_late":
                 table["UNATTRIBUTED", record_id] |= {"resolved_sequence": number}
             kind = {"S": "incident" if outcome.startswith("attributed") else outcome}
@@ -341,7 +346,11 @@ def check_any_moment(surroundings: Surroundings) -> None:
     for key, item in there.items():
         wanted = [each[key] for each in (sure, may_be) if key in each]
         assert any(all(item.get(name) == value for name, value in each.items()) for each in wanted), key
-    ids = {pk.removeprefix("ID#"): item["outcome"]["S"] for pk, _ in there if (item := dump[pk, _]) and pk[:3] == "ID#"}
+    ids = {
+        pk.removeprefix("ID#"): item["outcome"]["S"]
+        for pk, _ in there
+        if (item := dump[pk, _]) and pk[:3] == "ID#"
+    }
     own = {("incident", sk.rpartition("#")[2]) for pk, sk in there if pk == "INCIDENTS"}
     own |= {(pk.lower(), sk) for pk, sk in there if pk in records[1:]}
     assert {(outcome, record_id) for record_id, outcome in ids.items()} <= own
@@ -405,3 +414,66 @@ def _totals(entries: list[tuple[int, list[Any]]]) -> dict[str, int]:
         "incidents": outcomes["attributed"] + outcomes["attributed_late"],
         "unattributed": outcomes["unattributed"] - outcomes["attributed_late"],
     }
+
+
+def check_told(around: Surroundings, *, deaths: int = 0) -> None:
+    """People were told of every critical incident, of each once but for deaths."""
+    told = Counter(around.told())
+    assert all(count == 1 for count in told.values()) or deaths
+    assert told.total() - len(told) <= deaths * notify.MAX_INCIDENTS
+    critical = {each["id"] for each in around.view().incidents.values() if each["priority"] == "critical"}
+    assert critical <= told.keys()
+
+
+class Company:
+    """An upstream that goes on from round to round; each poller sees it at a moment of its own."""
+
+    def __init__(self, around: Surroundings, dice: random.Random) -> None:
+        self.around = around
+        self.dice = dice
+        self._numbers = iter(range(1, 80_000))
+        self._had: dict[str, set[int]] = {}
+        self.everything = around.served
+
+    def goes_on(self) -> None:
+        """Some more records, and identities that come, go and change hands."""
+        dice, records = self.dice, self.everything.records
+        for _ in range(dice.randint(0, 6)):
+            kind = dice.choice(["misuse", "probing", "probing", "bad"])
+            number, priority = next(self._numbers), dice.choice(["low", "critical"])
+            if kind == "misuse":
+                records.setdefault(kind, []).append(misuse(number, dice.randint(1, 4), priority))
+            elif kind == "probing":
+                records.setdefault(kind, []).append(probing(number, dice.choice(IPS), priority))
+            else:
+                records.setdefault("misuse", []).append(bad(number))
+        for ip in dice.sample(IPS, dice.randint(0, 3)):
+            self.everything.identities.pop(ip, None)
+            if dice.random() < 0.7:
+                employee_id = dice.randint(5, 9)
+                self.everything.identities[ip] = employee_id
+                self._had.setdefault(ip, set()).add(employee_id)
+
+    def seen(self) -> Served:
+        """What somebody sees who asked a bit earlier than others."""
+        seen = copy.deepcopy(self.everything)
+        for texts in seen.records.values():
+            del texts[len(texts) - min(self.dice.randint(0, 3), len(texts)) :]
+        return seen
+
+    def settles(self, *, deaths: int = 0) -> None:
+        """An undisturbed poll later all is there, once; then what is old rolls out of the windows."""
+        around = self.around
+        last = around.poll()
+        assert last
+        assert last.outcome == "succeeded"
+        end = check_settled(around)
+        check_complete(around, self.everything)
+        check_told(around, deaths=deaths)
+        assert end.health["status"] == "pass"
+        for incident in end.incidents.values():
+            if incident["type"] == "probing":
+                assert int(incident["employee_id"]) in self._had[incident["ip"]]
+        if self.dice.random() < 0.3:
+            for texts in self.everything.records.values():
+                del texts[: self.dice.randint(0, len(texts))]

@@ -40,7 +40,11 @@ def begin(around: Surroundings) -> None:
     around.served.identities |= {"10.0.0.1": 11, "10.0.0.2": 12}
     around.served.records |= {
         "misuse": [misuse(1, 7, "critical"), misuse(2, 8), bad(1), misuse(3, 7, "critical")],
-        "probing": [probing(4, "10.0.0.1", "critical"), probing(5, "10.0.0.9"), probing(6, "10.0.0.8", "critical")],
+        "probing": [
+            probing(4, "10.0.0.1", "critical"),
+            probing(5, "10.0.0.9"),
+            probing(6, "10.0.0.8", "critical"),
+        ],
         "executable": [],
     }
 
@@ -117,7 +121,10 @@ def undisturbed(around: Surroundings) -> tuple[int, list[View], Surroundings]:
     views: list[View] = [twin.view()]
 
     def look() -> None:
-        if int(twin.dump().get(("STATE", "STATE"), {}).get("projected", {"N": "0"})["N"]) > views[-1].totals[0]:
+        if (
+            int(twin.dump().get(("STATE", "STATE"), {}).get("projected", {"N": "0"})["N"])
+            > views[-1].totals[0]
+        ):
             views.append(twin.view())
 
     process = Process(before_each=look)

@@ -3,8 +3,6 @@ lose nothing. All through real boto3 clients with their own retries.
 """
 
 import random
-import statistics
-import threading
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -15,10 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.poller import notify
 from shared.domain import journal
-from shared.store.table import Table, ThrottledError
-from tests.contract.disturbed import DeathError, Process, Weather
+from shared.store.table import ThrottledError
+from tests.contract.disturbed import Process
 from tests.integration.surroundings import (
-    BEGINNING,
     Surroundings,
     bad,
     check_any_moment,
