@@ -1,4 +1,4 @@
-"""Clients that do what networks, throttles and dying processes do. Each wraps a real one, or one in memory."""
+"""What networks, throttles, dying and sleeping processes do to clients, real ones and those in memory."""
 
 import base64
 import json
@@ -175,12 +175,13 @@ class DeathError(BaseException):
 
 
 class Process:
-    """All that one process does to the world outside, one thing at a time, at moments that are numbered from 1.
+    """All that one process does to the world outside, one thing at a time, at numbered moments.
 
     There is a moment before each call, whatever its service, and one after each part of it took effect but
-    before the answer is there: DynamoDB takes the parts of a batch write one after the other, in any order.
-    At the moment number ``at`` the process dies, or ``happens`` is called; ``before_each`` before each call, for whoever decides
-    when this process may go on. With ``whole_batches`` a batch is one part. ``calls`` are those so far, ``moments`` how many there were.
+    before the answer is there: DynamoDB takes the parts of a batch write one after the other, in any order
+    (``whole_batches``: at once). At the moment number ``at``, from 1, the process dies, or ``happens`` is
+    called; ``before_each`` is called before each call, for whoever decides when this process may go on.
+    ``calls`` are those so far, ``moments`` how many there were.
     """
 
     def __init__(
@@ -334,8 +335,8 @@ class Weather:
     With the chance ``storm`` a request is throttled, fails, or gets no answer (some of them took effect all
     the same), or a batch is taken in part. With the chance ``late`` a write that was made arrives once more,
     some requests later, as one does that was given up as lost. ``closed`` says which requests are throttled
-    always. Of the request number ``lost`` (from 1) the answer gets lost. ``seen`` is what happened, ``requests``
-    how many there were.
+    always; with ``hands_back`` their batches are answered, but no part of them is taken. Of the request
+    number ``lost``, from 1, the answer gets lost. ``seen`` is what happened, ``requests`` how many there were.
     """
 
     def __init__(
@@ -347,11 +348,13 @@ class Weather:
         late: float = 0.0,
         lost: int = 0,
         closed: Callable[[str, str], bool] = lambda operation, body: False,
+        hands_back: bool = False,
     ) -> None:
         self.memory = memory
         self.storm = storm
         self.late = late
         self.closed = closed
+        self.hands_back = hands_back
         self._lost = lost
         self.requests = 0
         self.seen: list[str] = []
@@ -378,6 +381,8 @@ class Weather:
                 self._answer(operation, body)
                 raise ReadTimeoutError(endpoint_url="http://dynamodb.test")
             if self.closed(operation, body):
+                if self.hands_back and operation.startswith("Batch"):
+                    return self._take_part(operation, body, chance=0.0)
                 return self._refuse(THROTTLED[0])
             if self._dice.random() < self.storm:
                 return self._mishap(operation, body)
@@ -398,11 +403,11 @@ class Weather:
             return self._refuse(self._dice.choice(BROKEN), status=500)
         raise self._dice.choice(_LOST)(endpoint_url="http://dynamodb.test", error="reset")
 
-    def _take_part(self, operation: str, body: str) -> AWSResponse:
+    def _take_part(self, operation: str, body: str, *, chance: float = 0.5) -> AWSResponse:
         wanted = json.loads(body)
         ((table, request),) = wanted["RequestItems"].items()
         parts = request if operation == "BatchWriteItem" else request["Keys"]
-        taken = [part for part in parts if self._dice.random() < 0.5]
+        taken = [part for part in parts if self._dice.random() < chance]
         back = [part for part in parts if part not in taken]
         answer: dict[str, Any] = {}
         if operation == "BatchWriteItem":

@@ -1,8 +1,8 @@
 """All that is around a poller under test, in memory: AWS, the upstream, readers; and what must hold of them.
 
-The poller is the one that `functions/poller/composition.py` puts together. Whatever it calls, through boto3 or
-requests, goes through a :class:`tests.contract.disturbed.Process`, so that a call that is added one day is
-disturbed like the others.
+The poller is the one that `functions/poller/composition.py` puts together. Whatever it calls, through boto3
+or requests, goes through a :class:`tests.contract.disturbed.Process`, so that a call that is added one day
+is disturbed like the others.
 """
 
 import copy
@@ -249,14 +249,19 @@ _BUILD_DEFAULTS: dict[type, dict[str, Any]] = {
 }
 
 
-def surround(monkeypatch: pytest.MonkeyPatch, make_reader: Callable[..., Any]) -> Surroundings:
+def surround(
+    monkeypatch: pytest.MonkeyPatch,
+    make_reader: Callable[..., Any],
+    *,
+    sleep: Callable[[float], None] = lambda seconds: None,
+) -> Surroundings:
     """An empty table; and nothing that a poller makes for itself reaches beyond them."""
     monkeypatch.setattr(boto3, "client", _Outside.make_client)
     monkeypatch.setattr(HTTPAdapter, "send", _Outside.send)
     monkeypatch.setattr(composition, "emit_metrics", lambda summary, *, namespace: None)
     monkeypatch.setattr(_Outside, "by_host", {})
     monkeypatch.setitem(_BUILD_DEFAULTS[Poller], "clock", None)
-    monkeypatch.setitem(_BUILD_DEFAULTS[Table], "sleep", lambda seconds: None)
+    monkeypatch.setitem(_BUILD_DEFAULTS[Table], "sleep", sleep)
     monkeypatch.setitem(_BUILD_DEFAULTS[Upstream], "sleep", lambda seconds: None)
     # An adapter for each request is most of what a poll costs here.
     session = make_session(math.inf)
@@ -371,7 +376,7 @@ def check_digests(dump: Dump, served: Served, now: float) -> None:
 
 
 def check_settled(surroundings: Surroundings) -> View:
-    """What holds once polls have ended: all that is committed is laid out, and readers have it exactly once."""
+    """What holds once polls have ended: all that is committed is laid out, and readers have it once."""
     check_any_moment(surroundings)
     dump = surroundings.dump()
     entries = decided(dump)
@@ -417,7 +422,7 @@ def _totals(entries: list[tuple[int, list[Any]]]) -> dict[str, int]:
 
 
 def check_told(around: Surroundings, *, deaths: int = 0) -> None:
-    """People were told of every critical incident, of each once but for deaths."""
+    """People were told of every critical incident, of each once but for a message's worth for each death."""
     told = Counter(around.told())
     assert all(count == 1 for count in told.values()) or deaths
     assert told.total() - len(told) <= deaths * notify.MAX_INCIDENTS

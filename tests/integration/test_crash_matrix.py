@@ -1,4 +1,4 @@
-"""A poll that is killed, wherever that may be, loses nothing, doubles nothing, and shows nobody half of it."""
+"""A poll that is killed, wherever that is, loses nothing, doubles nothing, and shows nobody half of it."""
 
 import contextlib
 import random
@@ -53,7 +53,7 @@ def go_on(around: Surroundings, first: int = 20) -> None:
     """More of everything, and somebody gets the IP of a record that waits."""
     records = around.served.records
     around.served.identities |= {"10.0.0.9": 19, "10.0.0.2": 22}
-    records["misuse"] = records["misuse"][1:] + [misuse(first, 7, "critical"), bad(first)]
+    records["misuse"] = [*records["misuse"][1:], misuse(first, 7, "critical"), bad(first)]
     records["probing"] = [
         *records["probing"],
         probing(first + 1, "10.0.0.7", "critical"),

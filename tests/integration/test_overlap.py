@@ -1,4 +1,4 @@
-"""Polls that overlap, as slow and as many as may be: one commits, the others change nothing, none corrupts."""
+"""Polls that overlap, however slow and many: one commits, the others change nothing, none corrupts."""
 
 import json
 import random
