@@ -336,7 +336,7 @@ class Weather:
     the same), or a batch is taken in part. With the chance ``late`` a write that was made arrives once more,
     some requests later, as one does that was given up as lost. ``closed`` says which requests are throttled
     always; with ``hands_back`` their batches are answered, but no part of them is taken. Of the request
-    number ``lost``, from 1, the answer gets lost. ``seen`` is what happened, ``requests`` how many there were.
+    number ``lost``, from 1, the answer gets lost. ``seen`` is what happened, ``requests`` counts them.
     """
 
     def __init__(

@@ -14,12 +14,15 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
 import requests
+from botocore.exceptions import BotoCoreError, ClientError
 from requests.adapters import HTTPAdapter
 
 from functions.poller import composition, notify, upstream
@@ -30,8 +33,8 @@ from functions.poller.upstream import Upstream
 from shared.domain.exact_json import parse
 from shared.domain.retention import Retention
 from shared.domain.window import digest_ids, sort_out
-from shared.store.table import Table
-from tests.contract.disturbed import DeathError, Process, Weather
+from shared.store.table import Table, ThrottledError
+from tests.contract.disturbed import DeathError, Process, Turns, Weather
 from tests.fakes import Clock, MemoryDynamoDB, MemorySNS
 
 TABLE = "incidents"
@@ -351,14 +354,9 @@ def check_any_moment(surroundings: Surroundings) -> None:
     for key, item in there.items():
         wanted = [each[key] for each in (sure, may_be) if key in each]
         assert any(all(item.get(name) == value for name, value in each.items()) for each in wanted), key
-    ids = {
-        pk.removeprefix("ID#"): item["outcome"]["S"]
-        for pk, _ in there
-        if (item := dump[pk, _]) and pk[:3] == "ID#"
-    }
+    known = {(item["outcome"]["S"], pk[3:]) for (pk, _), item in there.items() if pk.startswith("ID#")}
     own = {("incident", sk.rpartition("#")[2]) for pk, sk in there if pk == "INCIDENTS"}
-    own |= {(pk.lower(), sk) for pk, sk in there if pk in records[1:]}
-    assert {(outcome, record_id) for record_id, outcome in ids.items()} <= own
+    assert known <= own | {(pk.lower(), sk) for pk, sk in there if pk in records[1:]}
     if projected:
         assert json.loads(state["totals"]["S"]) == _totals(entries[:projected])
     check_digests(dump, surroundings.served, surroundings.clock.now)
@@ -376,7 +374,9 @@ def check_digests(dump: Dump, served: Served, now: float) -> None:
 
 
 def check_settled(surroundings: Surroundings) -> View:
-    """What holds once polls have ended: all that is committed is laid out, and readers have it once."""
+    """What holds after an undisturbed poll: all that is committed is laid out, readers have it once, and what
+    still waits is what the identities have no employee for.
+    """
     check_any_moment(surroundings)
     dump = surroundings.dump()
     entries = decided(dump)
@@ -395,12 +395,14 @@ def check_settled(surroundings: Surroundings) -> View:
     for row in surroundings.followed:
         assert view.incidents[row["id"]].items() <= row.items()
     assert view.totals == (len(entries), *_totals(entries).values())
+    waiting = [
+        each["incident"]["ip"]
+        for _, decisions in entries
+        for each in decisions
+        if each["outcome"] == "unattributed" and each["incident"]["id"] not in view.incidents
+    ]
+    assert not surroundings.served.identities.keys() & set(waiting)
     return view
-
-
-def served_marks(served: Served) -> Counter[str]:
-    """The records that must be somewhere: those that are served, equal ones once."""
-    return Counter({text for texts in served.records.values() for text in texts})
 
 
 def check_complete(surroundings: Surroundings, served: Served) -> None:
@@ -408,9 +410,16 @@ def check_complete(surroundings: Surroundings, served: Served) -> None:
     decisions = [each for _, portion in decided(surroundings.dump()) for each in portion]
     times = {each["incident"]["timestamp"] for each in decisions if each["outcome"] != "rejected"}
     rejected = {each["record"] for each in decisions if each["outcome"] == "rejected"}
-    for text in served_marks(served):
+    for text in chain.from_iterable(served.records.values()):
         record = json.loads(text, parse_float=str, parse_int=str)
         assert text in rejected or record.get("timestamp") in times, text
+
+
+def _end_of(poller: Poller) -> PollSummary | Exception:
+    try:
+        return poller.poll(seconds_left=240)
+    except (ClientError, BotoCoreError, ThrottledError) as error:
+        return error
 
 
 def _totals(entries: list[tuple[int, list[Any]]]) -> dict[str, int]:
@@ -465,6 +474,32 @@ class Company:
         for texts in seen.records.values():
             del texts[len(texts) - min(self.dice.randint(0, 3), len(texts)) :]
         return seen
+
+    def polls_at_once(
+        self, *, whole_batches: bool = False
+    ) -> list[tuple[Served, PollSummary | Exception | None]]:
+        """Two to eight polls, each call of which waits for its turn, as dice say; now and then one dies.
+
+        What each of them was served, and how it ended: None if it died.
+        """
+        dice, around = self.dice, self.around
+        turns = Turns(count := dice.randint(2, 8), dice)
+        around.clock.now += 60
+        views, polls = [], []
+        for number in range(count):
+            if dice.random() < 0.5:
+                self.goes_on()
+            views.append(self.seen())
+            process = Process(
+                at=dice.randint(1, 90) if dice.random() < 0.15 else 0,
+                before_each=partial(turns.wait, number),
+                order=dice,
+                whole_batches=whole_batches,
+            )
+            # They don't take their first turn in the order in which they began.
+            poller = around.poller(process, views[-1], at=around.clock.now + dice.random())
+            polls.append(partial(_end_of, poller))
+        return list(zip(views, turns.play(polls), strict=True))
 
     def settles(self, *, deaths: int = 0) -> None:
         """An undisturbed poll later all is there, once; then what is old rolls out of the windows."""

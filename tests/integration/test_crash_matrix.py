@@ -234,6 +234,9 @@ def test_on_an_emulator_too(
     monkeypatch.setenv("UPSTREAM_CONCURRENCY", "1")
     monkeypatch.setattr("shared.store.table._BATCH_THREADS", 1)
     processes: list[Process] = []
+    topic = boto3.client("sns").create_topic(Name="incidents")["TopicArn"]
+    monkeypatch.setenv("NOTIFICATION_TOPIC_ARN", topic)
+    monkeypatch.setenv("NOTIFY_PRIORITY", "low")
     make_client, send = boto3.client, HTTPAdapter.send
 
     def make_watched(name: str, **options: Any) -> Any:
@@ -255,7 +258,12 @@ def test_on_an_emulator_too(
             service.poll()
         processes.clear()
 
-    poll(Process())
+    first = Process(whole_batches=True)
+    service.calls.clear()
+    poll(first)
+    to_aws = [name for name in first.calls if not name.startswith("GET ")]
+    assert len(to_aws) == len(service.calls), "a call to AWS went past the test"
+    assert {name.partition(" ")[0] for name in to_aws} == {"dynamodb", "secretsmanager", "sns"}
     token, followed, seen = "", [], service.incidents()
     deaths = 0
     # Every fourth moment, until a poll has fewer than that.

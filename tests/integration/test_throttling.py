@@ -7,7 +7,6 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +14,10 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.poller import notify
+from functions.poller.summary import PollSummary
 from shared.domain import journal
 from shared.store.table import Table, ThrottledError
-from tests.contract.disturbed import Process, Turns
+from tests.contract.disturbed import Process
 from tests.integration.surroundings import (
     Company,
     Surroundings,
@@ -158,29 +158,12 @@ def test_many_polls_in_a_storm(
     weather = surroundings.exposed(dice)
     deaths, outcomes = 0, Counter[str]()
 
-    def take_part(poller: Any) -> str:
-        try:
-            return str(poller.poll(seconds_left=240).outcome)
-        except (ClientError, BotoCoreError, ThrottledError):
-            return "failed"
-
     for _ in range(4):
         company.goes_on()
         weather.storm, weather.late = dice.choice([0.05, 0.15, 0.4]), 0.2
-        turns = Turns(count := dice.randint(2, 8), dice)
-        processes, polls = [], []
-        surroundings.clock.now += 60
-        for number in range(count):
-            at = dice.randint(1, 80) if dice.random() < 0.15 else 0
-            processes.append(
-                Process(at=at, before_each=partial(turns.wait, number), order=dice, whole_batches=True)
-            )
-            begins_at = surroundings.clock.now + dice.random()
-            poller = surroundings.poller(processes[-1], company.seen(), at=begins_at)
-            polls.append(partial(take_part, poller))
-        ended = [each or "died" for each in turns.play(polls)]
-        outcomes.update(ended)
-        deaths += ended.count("died") + ended.count("failed")
+        ends = [end for _, end in company.polls_at_once(whole_batches=True)]
+        outcomes.update(end.outcome if isinstance(end, PollSummary) else type(end).__name__ for end in ends)
+        deaths += sum(not isinstance(end, PollSummary) for end in ends)
         check_any_moment(surroundings)
         surroundings.follow()
         weather.clear()
