@@ -261,3 +261,29 @@ def check_waits(rows: list[list[float]], *, attempts: int) -> None:
     assert min(means[4:], default=means[-1]) > means[2]
     assert all(min(column) < 0.2 * max(column) for column in columns)
     assert max(map(max, columns)) <= 20
+
+
+def test_notifications_that_are_throttled_do_not_fail_the_poll(surroundings: Surroundings) -> None:
+    """What is new is stored and reported when people are to be told: if the table takes no note of that, the
+    poll has succeeded all the same, says what failed, and a later one tells.
+    """
+    go_on(surroundings, 1)
+    assert poll(surroundings, Process()) == "succeeded"
+    told = surroundings.told()
+    go_on(surroundings, 2)
+    weather = surroundings.exposed(
+        random.Random(1),  # noqa: S311 - no secret
+        closed=lambda operation, body: operation == "UpdateItem" and "NOTIFIED" in body,
+    )
+    summary = surroundings.poll()
+    assert summary
+    assert (summary.outcome, summary.notified) == ("succeeded", 0)
+    assert summary.notification_error == "ProvisionedThroughputExceededException"
+    assert surroundings.told() == told
+    report = surroundings.view().report
+    assert (report["polls"], report["failed_updates"]) == (2, 0)
+    weather.clear()
+    assert poll(surroundings, Process()) == "succeeded"
+    check_settled(surroundings)
+    check_told(surroundings)
+    assert len(surroundings.told()) == len(told) + 2
