@@ -30,7 +30,7 @@ from shared.store.identities import read_identities, store_identities
 from shared.store.projection import project_committed
 from shared.store.records import known_ids
 from shared.store.signing_keys import rotate_signing_keys
-from shared.store.state import State, read_state, record_attempt, record_attributed_with
+from shared.store.state import State, read_state, record_attributed_with, record_report
 from shared.store.table import Table
 from shared.store.unattributed import read_open
 
@@ -110,13 +110,13 @@ class Poller:
         self._store_digests(taken, look_ups, commit)
         if taken.identities:
             store_identities(self._table, taken.identities, fetched_at=attempt.at)
-        report = make_report(
-            read_state(self._table).report,
-            taken,
+        _, report = record_report(
+            self._table,
+            lambda latest: make_report(
+                latest, taken, attempted_at=attempt.at, duration_ms=self._milliseconds_since(attempt)
+            ),
             attempted_at=attempt.at,
-            duration_ms=self._milliseconds_since(attempt),
         )
-        record_attempt(self._table, report)
         told = self._notifier.tell(
             notified,
             commit.sequence,
@@ -208,9 +208,11 @@ class Poller:
         duration_ms = self._milliseconds_since(attempt)
         known: dict[str, Any] = {}
         try:
-            state = read_state(self._table)
-            report = state.report.crashed(crash, duration_ms=duration_ms)
-            record_attempt(self._table, report)
+            state, report = record_report(
+                self._table,
+                lambda latest: latest.crashed(crash, duration_ms=duration_ms),
+                attempted_at=attempt.at,
+            )
             known = describe_report(report, now=self._clock()) | {"unattributed": state.totals.unattributed}
         except Exception as second:  # the first error is the one to be raised
             error.add_note(f"The failure could not be noted in the state: {type(second).__name__}")

@@ -32,7 +32,7 @@ def start_notified(table: Table, notified: Notified) -> None:
 def claim(table: Table, seen: Notified, *, poll_id: str, now: float, until: float) -> bool:
     """Take the lease at the pointer that was ``seen``; False if another poll has it or has moved the pointer.
 
-    A poll that dies loses it by time: ``until`` (epoch seconds) is when this one is over at the latest. A poll
+    A poll that dies loses it by time: ``until`` (epoch seconds) is when this one is over at the latest. One
     whose claim is repeated, because the answer had got lost, has it already.
     """
     return table.update(

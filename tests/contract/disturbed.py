@@ -1,11 +1,12 @@
-"""Clients that do what networks, throttles and dying processes do. Each wraps a real one, or one in memory."""
+"""What networks, throttles, dying and sleeping processes do to clients, real ones and those in memory."""
 
 import base64
 import json
 import random
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from botocore.awsrequest import AWSRequest, AWSResponse
@@ -174,12 +175,13 @@ class DeathError(BaseException):
 
 
 class Process:
-    """All that one process does to the world outside, one thing at a time, at moments that are numbered from 1.
+    """All that one process does to the world outside, one thing at a time, at numbered moments.
 
     There is a moment before each call, whatever its service, and one after each part of it took effect but
-    before the answer is there: DynamoDB takes the parts of a batch write one after the other, in any order.
-    At the moment number ``at`` the process dies, or ``happens`` is called; ``before_each`` before each call, for whoever decides
-    when this process may go on. With ``whole_batches`` a batch is one part. ``calls`` are those so far, ``moments`` how many there were.
+    before the answer is there: DynamoDB takes the parts of a batch write one after the other, in any order
+    (``whole_batches``: at once). At the moment number ``at``, from 1, the process dies, or ``happens`` is
+    called; ``before_each`` is called before each call, for whoever decides when this process may go on.
+    ``calls`` are those so far, ``moments`` how many there were.
     """
 
     def __init__(
@@ -273,6 +275,55 @@ class _WatchedClient:
         return {"UnprocessedItems": {table: refused} if refused else {}}
 
 
+class Turns:
+    """Lets one of several processes make one call at a time, as dice say: now and then many in a row."""
+
+    def __init__(self, count: int, dice: random.Random) -> None:
+        self._dice = dice
+        self._condition = threading.Condition()
+        self._running = set(range(count))
+        self._waiting: set[int] = set()
+        self._next: int | None = None
+        self._stay = 0.0
+
+    def wait(self, number: int) -> None:
+        """Until it is this one's turn."""
+        with self._condition:
+            self._waiting.add(number)
+            self._choose(number)
+            assert self._condition.wait_for(lambda: self._next == number, timeout=60)
+            self._next = None
+            self._waiting.discard(number)
+
+    def play(self, works: Sequence[Callable[[], Any]]) -> list[Any]:
+        """All the works to their ends: what each returned, or None if it died; raises what one raised."""
+        with ThreadPoolExecutor(len(works)) as threads:
+            played = [threads.submit(self._play, number, work) for number, work in enumerate(works)]
+        return [each.result() for each in played]
+
+    def _play(self, number: int, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except DeathError:
+            return None
+        finally:
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        with self._condition:
+            self._running.discard(number)
+            self._choose(number)
+
+    def _choose(self, last: int) -> None:
+        if self._next is not None or self._waiting != self._running or not self._running:
+            return
+        if last not in self._waiting or self._dice.random() >= self._stay:
+            last = self._dice.choice(sorted(self._running))
+            self._stay = self._dice.choice([0.0, 0.5, 0.95])
+        self._next = last
+        self._condition.notify_all()
+
+
 THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded")
 BROKEN = ("InternalServerError", "ServiceUnavailable")
 _LOST: tuple[Callable[..., Exception], ...] = (ReadTimeoutError, ConnectTimeoutError, ConnectionClosedError)
@@ -284,8 +335,8 @@ class Weather:
     With the chance ``storm`` a request is throttled, fails, or gets no answer (some of them took effect all
     the same), or a batch is taken in part. With the chance ``late`` a write that was made arrives once more,
     some requests later, as one does that was given up as lost. ``closed`` says which requests are throttled
-    always. Of the request number ``lost`` (from 1) the answer gets lost. ``seen`` is what happened, ``requests``
-    how many there were.
+    always; with ``hands_back`` their batches are answered, but no part of them is taken. Of the request
+    number ``lost``, from 1, the answer gets lost. ``seen`` is what happened, ``requests`` counts them.
     """
 
     def __init__(
@@ -297,11 +348,13 @@ class Weather:
         late: float = 0.0,
         lost: int = 0,
         closed: Callable[[str, str], bool] = lambda operation, body: False,
+        hands_back: bool = False,
     ) -> None:
         self.memory = memory
         self.storm = storm
         self.late = late
         self.closed = closed
+        self.hands_back = hands_back
         self._lost = lost
         self.requests = 0
         self.seen: list[str] = []
@@ -328,13 +381,17 @@ class Weather:
                 self._answer(operation, body)
                 raise ReadTimeoutError(endpoint_url="http://dynamodb.test")
             if self.closed(operation, body):
+                if self.hands_back and operation.startswith("Batch"):
+                    return self._take_part(operation, body, chance=0.0)
                 return self._refuse(THROTTLED[0])
             if self._dice.random() < self.storm:
                 return self._mishap(operation, body)
             return self._answer(operation, body)
 
     def _mishap(self, operation: str, body: str) -> AWSResponse:
-        kind = self._dice.choice(["throttled", "broken", "lost", "part" if "Batch" in operation else "throttled"])
+        kind = self._dice.choice(
+            ["throttled", "broken", "lost", "part" if "Batch" in operation else "throttled"]
+        )
         self.seen.append(kind)
         if kind == "part":
             return self._take_part(operation, body)
@@ -346,11 +403,11 @@ class Weather:
             return self._refuse(self._dice.choice(BROKEN), status=500)
         raise self._dice.choice(_LOST)(endpoint_url="http://dynamodb.test", error="reset")
 
-    def _take_part(self, operation: str, body: str) -> AWSResponse:
+    def _take_part(self, operation: str, body: str, *, chance: float = 0.5) -> AWSResponse:
         wanted = json.loads(body)
         ((table, request),) = wanted["RequestItems"].items()
         parts = request if operation == "BatchWriteItem" else request["Keys"]
-        taken = [part for part in parts if self._dice.random() < 0.5]
+        taken = [part for part in parts if self._dice.random() < chance]
         back = [part for part in parts if part not in taken]
         answer: dict[str, Any] = {}
         if operation == "BatchWriteItem":
@@ -361,7 +418,9 @@ class Weather:
             answer = {"Responses": {table: []}}
             if taken:
                 some = {**request, "Keys": taken}
-                answer = json.loads(self._answer(operation, json.dumps({"RequestItems": {table: some}})).content)
+                answer = json.loads(
+                    self._answer(operation, json.dumps({"RequestItems": {table: some}})).content
+                )
             answer["UnprocessedKeys"] = {table: {**request, "Keys": back}} if back else {}
         return _response(200, answer)
 
@@ -371,7 +430,9 @@ class Weather:
         if self._dice.random() < self.late and operation in {"PutItem", "UpdateItem", "BatchWriteItem"}:
             self._coming.append((self._dice.randint(1, 120), lambda: method(**request)))
         try:
-            return _response(200, _bytes_within(method(**request), lambda raw: base64.b64encode(raw).decode()))
+            return _response(
+                200, _bytes_within(method(**request), lambda raw: base64.b64encode(raw).decode())
+            )
         except ClientError as error:
             return self._refuse(error.response["Error"]["Code"])
 
@@ -392,7 +453,9 @@ class Weather:
 
 
 def _response(status: int, answer: Any) -> AWSResponse:
-    response = AWSResponse("http://dynamodb.test", status, {"Content-Type": "application/x-amz-json-1.0"}, None)
+    response = AWSResponse(
+        "http://dynamodb.test", status, {"Content-Type": "application/x-amz-json-1.0"}, None
+    )
     response._content = json.dumps(answer).encode()
     return response
 

@@ -1,8 +1,8 @@
 """All that is around a poller under test, in memory: AWS, the upstream, readers; and what must hold of them.
 
-The poller is the one that `functions/poller/composition.py` puts together. Whatever it calls, through boto3 or
-requests, goes through a :class:`tests.contract.disturbed.Process`, so that a call that is added one day is
-disturbed like the others.
+The poller is the one that `functions/poller/composition.py` puts together. Whatever it calls, through boto3
+or requests, goes through a :class:`tests.contract.disturbed.Process`, so that a call that is added one day
+is disturbed like the others.
 """
 
 import copy
@@ -14,15 +14,18 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
 import requests
+from botocore.exceptions import BotoCoreError, ClientError
 from requests.adapters import HTTPAdapter
 
-from functions.poller import composition, upstream
+from functions.poller import composition, notify, upstream
 from functions.poller.bounded_session import make_session
 from functions.poller.poll import Poller
 from functions.poller.summary import PollSummary
@@ -30,11 +33,12 @@ from functions.poller.upstream import Upstream
 from shared.domain.exact_json import parse
 from shared.domain.retention import Retention
 from shared.domain.window import digest_ids, sort_out
-from shared.store.table import Table
-from tests.contract.disturbed import DeathError, Process, Weather
+from shared.store.table import Table, ThrottledError
+from tests.contract.disturbed import DeathError, Process, Turns, Weather
 from tests.fakes import Clock, MemoryDynamoDB, MemorySNS
 
 TABLE = "incidents"
+IPS = tuple(f"10.0.0.{number}" for number in range(6))
 BEGINNING = 4_000_000_000
 INTERVAL = 300
 _make_client = boto3.client
@@ -45,13 +49,16 @@ type Dump = Mapping[tuple[str, str], Any]
 
 @dataclass
 class Served:
-    """What the upstream serves: JSON texts of records by type, and who has which IP."""
+    """What the upstream serves: JSON texts of records by type, and who has which IP; or nothing at all."""
 
     records: dict[str, list[str]] = field(default_factory=dict)
     identities: dict[str, int] = field(default_factory=dict)
+    down: bool = False
 
-    def body(self, path: str) -> str:
-        """The answer under a path."""
+    def body(self, path: str) -> str | None:
+        """The answer under a path, if there is one."""
+        if self.down:
+            return None
         source = path.strip("/").removeprefix("incidents/")
         if source == "identities":
             return json.dumps(self.identities)
@@ -230,13 +237,11 @@ class _Outside:
         parts = urlsplit(str(request.url))
         outside = _Outside.by_host[str(parts.hostname)]
         path = str(parts.path)
-        (body,) = outside._process.call(
-            f"{request.method} {path}", [lambda: outside._served.body(path).encode()]
-        )
+        (body,) = outside._process.call(f"{request.method} {path}", [lambda: outside._served.body(path)])
         response = requests.Response()
-        response.status_code = 200
+        response.status_code = 404 if body is None else 200
         response.request, response.url = request, str(request.url)
-        response._content = body
+        response._content = (body or "").encode()
         response._content_consumed = True  # type: ignore[attr-defined]
         return response
 
@@ -247,14 +252,19 @@ _BUILD_DEFAULTS: dict[type, dict[str, Any]] = {
 }
 
 
-def surround(monkeypatch: pytest.MonkeyPatch, make_reader: Callable[..., Any]) -> Surroundings:
+def surround(
+    monkeypatch: pytest.MonkeyPatch,
+    make_reader: Callable[..., Any],
+    *,
+    sleep: Callable[[float], None] = lambda seconds: None,
+) -> Surroundings:
     """An empty table; and nothing that a poller makes for itself reaches beyond them."""
     monkeypatch.setattr(boto3, "client", _Outside.make_client)
     monkeypatch.setattr(HTTPAdapter, "send", _Outside.send)
     monkeypatch.setattr(composition, "emit_metrics", lambda summary, *, namespace: None)
     monkeypatch.setattr(_Outside, "by_host", {})
     monkeypatch.setitem(_BUILD_DEFAULTS[Poller], "clock", None)
-    monkeypatch.setitem(_BUILD_DEFAULTS[Table], "sleep", lambda seconds: None)
+    monkeypatch.setitem(_BUILD_DEFAULTS[Table], "sleep", sleep)
     monkeypatch.setitem(_BUILD_DEFAULTS[Upstream], "sleep", lambda seconds: None)
     # An adapter for each request is most of what a poll costs here.
     session = make_session(math.inf)
@@ -306,7 +316,10 @@ def _laid_out(entries: list[tuple[int, list[Any]]]) -> dict[tuple[str, str], dic
                 seconds, _, decimals = each["incident"]["timestamp"].partition(".")
                 moment = f"{seconds:0>10}.{decimals:0<7}"
                 key = f"{each['employee_id']:0>20}#{moment}#{record_id}"
-                table["INCIDENTS", key] = {"sequence": number, "priority": {"S": each["incident"]["priority"]}}
+                table["INCIDENTS", key] = {
+                    "sequence": number,
+                    "priority": {"S": each["incident"]["priority"]},
+                }
             if outcome == "attributed_late":
                 table["UNATTRIBUTED", record_id] |= {"resolved_sequence": number}
             kind = {"S": "incident" if outcome.startswith("attributed") else outcome}
@@ -341,10 +354,9 @@ def check_any_moment(surroundings: Surroundings) -> None:
     for key, item in there.items():
         wanted = [each[key] for each in (sure, may_be) if key in each]
         assert any(all(item.get(name) == value for name, value in each.items()) for each in wanted), key
-    ids = {pk.removeprefix("ID#"): item["outcome"]["S"] for pk, _ in there if (item := dump[pk, _]) and pk[:3] == "ID#"}
+    known = {(item["outcome"]["S"], pk[3:]) for (pk, _), item in there.items() if pk.startswith("ID#")}
     own = {("incident", sk.rpartition("#")[2]) for pk, sk in there if pk == "INCIDENTS"}
-    own |= {(pk.lower(), sk) for pk, sk in there if pk in records[1:]}
-    assert {(outcome, record_id) for record_id, outcome in ids.items()} <= own
+    assert known <= own | {(pk.lower(), sk) for pk, sk in there if pk in records[1:]}
     if projected:
         assert json.loads(state["totals"]["S"]) == _totals(entries[:projected])
     check_digests(dump, surroundings.served, surroundings.clock.now)
@@ -362,7 +374,9 @@ def check_digests(dump: Dump, served: Served, now: float) -> None:
 
 
 def check_settled(surroundings: Surroundings) -> View:
-    """What holds once polls have ended: all that is committed is laid out, and readers have it exactly once."""
+    """What holds after an undisturbed poll: all that is committed is laid out, readers have it once, and what
+    still waits is what the identities have no employee for.
+    """
     check_any_moment(surroundings)
     dump = surroundings.dump()
     entries = decided(dump)
@@ -381,12 +395,14 @@ def check_settled(surroundings: Surroundings) -> View:
     for row in surroundings.followed:
         assert view.incidents[row["id"]].items() <= row.items()
     assert view.totals == (len(entries), *_totals(entries).values())
+    waiting = [
+        each["incident"]["ip"]
+        for _, decisions in entries
+        for each in decisions
+        if each["outcome"] == "unattributed" and each["incident"]["id"] not in view.incidents
+    ]
+    assert not surroundings.served.identities.keys() & set(waiting)
     return view
-
-
-def served_marks(served: Served) -> Counter[str]:
-    """The records that must be somewhere: those that are served, equal ones once."""
-    return Counter({text for texts in served.records.values() for text in texts})
 
 
 def check_complete(surroundings: Surroundings, served: Served) -> None:
@@ -394,9 +410,16 @@ def check_complete(surroundings: Surroundings, served: Served) -> None:
     decisions = [each for _, portion in decided(surroundings.dump()) for each in portion]
     times = {each["incident"]["timestamp"] for each in decisions if each["outcome"] != "rejected"}
     rejected = {each["record"] for each in decisions if each["outcome"] == "rejected"}
-    for text in served_marks(served):
+    for text in chain.from_iterable(served.records.values()):
         record = json.loads(text, parse_float=str, parse_int=str)
         assert text in rejected or record.get("timestamp") in times, text
+
+
+def _end_of(poller: Poller) -> PollSummary | Exception:
+    try:
+        return poller.poll(seconds_left=240)
+    except (ClientError, BotoCoreError, ThrottledError) as error:
+        return error
 
 
 def _totals(entries: list[tuple[int, list[Any]]]) -> dict[str, int]:
@@ -405,3 +428,92 @@ def _totals(entries: list[tuple[int, list[Any]]]) -> dict[str, int]:
         "incidents": outcomes["attributed"] + outcomes["attributed_late"],
         "unattributed": outcomes["unattributed"] - outcomes["attributed_late"],
     }
+
+
+def check_told(around: Surroundings, *, deaths: int = 0) -> None:
+    """People were told of every critical incident, of each once but for a message's worth for each death."""
+    told = Counter(around.told())
+    assert all(count == 1 for count in told.values()) or deaths
+    assert told.total() - len(told) <= deaths * notify.MAX_INCIDENTS
+    critical = {each["id"] for each in around.view().incidents.values() if each["priority"] == "critical"}
+    assert critical <= told.keys()
+
+
+class Company:
+    """An upstream that goes on from round to round; each poller sees it at a moment of its own."""
+
+    def __init__(self, around: Surroundings, dice: random.Random) -> None:
+        self.around = around
+        self.dice = dice
+        self._numbers = iter(range(1, 80_000))
+        self._had: dict[str, set[int]] = {}
+        self.everything = around.served
+
+    def goes_on(self) -> None:
+        """Some more records, and identities that come, go and change hands."""
+        dice, records = self.dice, self.everything.records
+        for _ in range(dice.randint(0, 6)):
+            kind = dice.choice(["misuse", "probing", "probing", "bad"])
+            number, priority = next(self._numbers), dice.choice(["low", "critical"])
+            if kind == "misuse":
+                records.setdefault(kind, []).append(misuse(number, dice.randint(1, 4), priority))
+            elif kind == "probing":
+                records.setdefault(kind, []).append(probing(number, dice.choice(IPS), priority))
+            else:
+                records.setdefault("misuse", []).append(bad(number))
+        for ip in dice.sample(IPS, dice.randint(0, 3)):
+            self.everything.identities.pop(ip, None)
+            if dice.random() < 0.7:
+                employee_id = dice.randint(5, 9)
+                self.everything.identities[ip] = employee_id
+                self._had.setdefault(ip, set()).add(employee_id)
+
+    def seen(self) -> Served:
+        """What somebody sees who asked a bit earlier than others."""
+        seen = copy.deepcopy(self.everything)
+        for texts in seen.records.values():
+            del texts[len(texts) - min(self.dice.randint(0, 3), len(texts)) :]
+        return seen
+
+    def polls_at_once(
+        self, *, whole_batches: bool = False
+    ) -> list[tuple[Served, PollSummary | Exception | None]]:
+        """Two to eight polls, each call of which waits for its turn, as dice say; now and then one dies.
+
+        What each of them was served, and how it ended: None if it died.
+        """
+        dice, around = self.dice, self.around
+        turns = Turns(count := dice.randint(2, 8), dice)
+        around.clock.now += 60
+        views, polls = [], []
+        for number in range(count):
+            if dice.random() < 0.5:
+                self.goes_on()
+            views.append(self.seen())
+            process = Process(
+                at=dice.randint(1, 90) if dice.random() < 0.15 else 0,
+                before_each=partial(turns.wait, number),
+                order=dice,
+                whole_batches=whole_batches,
+            )
+            # They don't take their first turn in the order in which they began.
+            poller = around.poller(process, views[-1], at=around.clock.now + dice.random())
+            polls.append(partial(_end_of, poller))
+        return list(zip(views, turns.play(polls), strict=True))
+
+    def settles(self, *, deaths: int = 0) -> None:
+        """An undisturbed poll later all is there, once; then what is old rolls out of the windows."""
+        around = self.around
+        last = around.poll()
+        assert last
+        assert last.outcome == "succeeded"
+        end = check_settled(around)
+        check_complete(around, self.everything)
+        check_told(around, deaths=deaths)
+        assert end.health["status"] == "pass"
+        for incident in end.incidents.values():
+            if incident["type"] == "probing":
+                assert int(incident["employee_id"]) in self._had[incident["ip"]]
+        if self.dice.random() < 0.3:
+            for texts in self.everything.records.values():
+                del texts[: self.dice.randint(0, len(texts))]

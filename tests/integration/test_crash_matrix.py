@@ -1,4 +1,4 @@
-"""A poll that is killed, wherever that may be, loses nothing, doubles nothing, and shows nobody half of it."""
+"""A poll that is killed, wherever that is, loses nothing, doubles nothing, and shows nobody half of it."""
 
 import contextlib
 import random
@@ -40,7 +40,11 @@ def begin(around: Surroundings) -> None:
     around.served.identities |= {"10.0.0.1": 11, "10.0.0.2": 12}
     around.served.records |= {
         "misuse": [misuse(1, 7, "critical"), misuse(2, 8), bad(1), misuse(3, 7, "critical")],
-        "probing": [probing(4, "10.0.0.1", "critical"), probing(5, "10.0.0.9"), probing(6, "10.0.0.8", "critical")],
+        "probing": [
+            probing(4, "10.0.0.1", "critical"),
+            probing(5, "10.0.0.9"),
+            probing(6, "10.0.0.8", "critical"),
+        ],
         "executable": [],
     }
 
@@ -49,7 +53,7 @@ def go_on(around: Surroundings, first: int = 20) -> None:
     """More of everything, and somebody gets the IP of a record that waits."""
     records = around.served.records
     around.served.identities |= {"10.0.0.9": 19, "10.0.0.2": 22}
-    records["misuse"] = records["misuse"][1:] + [misuse(first, 7, "critical"), bad(first)]
+    records["misuse"] = [*records["misuse"][1:], misuse(first, 7, "critical"), bad(first)]
     records["probing"] = [
         *records["probing"],
         probing(first + 1, "10.0.0.7", "critical"),
@@ -117,7 +121,10 @@ def undisturbed(around: Surroundings) -> tuple[int, list[View], Surroundings]:
     views: list[View] = [twin.view()]
 
     def look() -> None:
-        if int(twin.dump().get(("STATE", "STATE"), {}).get("projected", {"N": "0"})["N"]) > views[-1].totals[0]:
+        if (
+            int(twin.dump().get(("STATE", "STATE"), {}).get("projected", {"N": "0"})["N"])
+            > views[-1].totals[0]
+        ):
             views.append(twin.view())
 
     process = Process(before_each=look)
@@ -227,6 +234,9 @@ def test_on_an_emulator_too(
     monkeypatch.setenv("UPSTREAM_CONCURRENCY", "1")
     monkeypatch.setattr("shared.store.table._BATCH_THREADS", 1)
     processes: list[Process] = []
+    topic = boto3.client("sns").create_topic(Name="incidents")["TopicArn"]
+    monkeypatch.setenv("NOTIFICATION_TOPIC_ARN", topic)
+    monkeypatch.setenv("NOTIFY_PRIORITY", "low")
     make_client, send = boto3.client, HTTPAdapter.send
 
     def make_watched(name: str, **options: Any) -> Any:
@@ -248,7 +258,12 @@ def test_on_an_emulator_too(
             service.poll()
         processes.clear()
 
-    poll(Process())
+    first = Process(whole_batches=True)
+    service.calls.clear()
+    poll(first)
+    to_aws = [name for name in first.calls if not name.startswith("GET ")]
+    assert len(to_aws) == len(service.calls), "a call to AWS went past the test"
+    assert {name.partition(" ")[0] for name in to_aws} == {"dynamodb", "secretsmanager", "sns"}
     token, followed, seen = "", [], service.incidents()
     deaths = 0
     # Every fourth moment, until a poll has fewer than that.
