@@ -103,13 +103,18 @@ def normalise(incident_type: str, record: JsonValue, *, now: float) -> Incident:
 
 
 def rejected_id(incident_type: str, record: JsonValue) -> str:
-    """The id of a record that can't be an incident: 128 bits over the whole of it, as hex."""
-    try:
-        text = render(record)
-    except MalformedJsonError:
-        # Too deep to be written: one id a type for all of these, which is all that can be told apart safely.
-        text = "nested too deeply"
+    """The id of a record that can't be an incident: 128 bits over what can be written of it, as hex."""
+    text = write_rejected(record)
     return hashlib.sha256(f"rejected:{incident_type}:{text}".encode()).hexdigest()[:32]
+
+
+def write_rejected(record: JsonValue) -> str:
+    """The record's JSON; of one too deep to be written what is not nested, behind a word that says so."""
+    try:
+        return render(record)
+    except MalformedJsonError:
+        flat = record.items() if isinstance(record, Mapping) else ()
+        return f"too deep: {render({name: value for name, value in flat if not _is_nested(value)})}"
 
 
 def canonical_employee_id(text: str) -> str | None:
@@ -123,6 +128,10 @@ def canonical_ip(text: str) -> str | None:
         return str(ipaddress.ip_address(text)) if "%" not in text else None
     except ValueError:
         return None
+
+
+def _is_nested(value: JsonValue) -> bool:
+    return not isinstance(value, str | bool | JsonNumber | None)
 
 
 def _check_storable(record: Mapping[str, JsonValue]) -> None:

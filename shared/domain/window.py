@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from heapq import nlargest
 
-from shared.domain.exact_json import JsonValue, MalformedJsonError, render
-from shared.domain.incident import Incident, RejectedRecordError, normalise, rejected_id
+from shared.domain.exact_json import JsonValue
+from shared.domain.incident import Incident, RejectedRecordError, normalise, rejected_id, write_rejected
 from shared.domain.journal import Rejected
 from shared.domain.retention import Retention
 
@@ -81,17 +81,11 @@ def sort_out(incident_type: str, answer: JsonValue, *, now: float, retention: Re
             incident = normalise(incident_type, record, now=now)
         except RejectedRecordError as error:
             record_id = rejected_id(incident_type, record)
-            rejected[record_id] = Rejected(record_id, incident_type, error.code, str(error), _excerpt(record))
+            excerpt = write_rejected(record)[:_REJECTED_RECORD_CHARACTERS]
+            rejected[record_id] = Rejected(record_id, incident_type, error.code, str(error), excerpt)
             continue
         if retention.is_too_old(incident.timestamp, now):
             too_old += 1
         else:
             incidents.setdefault(incident.id, incident)
     return Window(incident_type, len(results), incidents, rejected, too_old)
-
-
-def _excerpt(record: JsonValue) -> str:
-    try:
-        return render(record)[:_REJECTED_RECORD_CHARACTERS]
-    except MalformedJsonError:
-        return ""

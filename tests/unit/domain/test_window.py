@@ -88,16 +88,21 @@ def test_bad_record_is_set_aside_with_its_reason() -> None:
 
 
 def test_monstrous_records_are_set_aside_in_little_space() -> None:
-    """Of a huge record a part is kept, of one too deep to be written nothing; neither stops the others."""
+    """Of a huge record a part is kept, of one too deep to be written what is not nested; neither stops the
+    others, and no two that can be told apart count as one.
+    """
     huge, deep = f'{{"x":"{"x" * 1_000_000}"}}', "[" * 5_000 + "]" * 5_000
-    window = probing(huge, deep, f'{{"x":{deep}}}', FIRST)
+    first, second = (FIRST.replace("}", f',"x":{deep}}}'), SECOND.replace("}", f',"x":{deep}}}'))
+    window = probing(huge, deep, first, second, FIRST)
     assert list(window.incidents) == [incident_id(FIRST)]
-    kept = {each.code: each.record for each in window.rejected.values()}
-    assert kept["too_large"] == huge[:4_096]
-    # All that are too deep share one id: the last one stands for them.
-    assert len(window.rejected) == 2
-    assert kept["too_deep"] == ""
-    assert window.records == 4
+    kept = [(each.code, each.record) for each in window.rejected.values()]
+    assert kept == [
+        ("too_large", huge[:4_096]),
+        ("not_an_object", "too deep: {}"),
+        ("too_deep", f"too deep: {FIRST}"),
+        ("too_deep", f"too deep: {SECOND}"),
+    ]
+    assert window.records == 5
 
 
 @pytest.mark.parametrize(
