@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from heapq import nlargest
 
-from shared.domain.exact_json import JsonValue
+from shared.domain.exact_json import JsonValue, members
 from shared.domain.incident import Incident, RejectedRecordError, normalise, rejected_id, write_rejected
 from shared.domain.journal import Rejected
 from shared.domain.retention import Retention
@@ -70,7 +70,10 @@ def sort_out(incident_type: str, answer: JsonValue, *, now: float, retention: Re
     A record that can't be an incident is set aside with its reason; the rest goes on. Raises
     :class:`MalformedWindowError` when the answer as a whole is not what a source serves.
     """
-    results = answer.get("results") if isinstance(answer, Mapping) else None
+    found = members(answer) if isinstance(answer, Mapping) else ()
+    results, *others = [value for name, value in found if name == "results"] or [None]
+    if others:
+        raise MalformedWindowError("the answer has several lists of results")
     if not isinstance(results, list):
         raise MalformedWindowError("the answer is not an object with a list of results")
     incidents: dict[str, Incident] = {}

@@ -106,6 +106,30 @@ def test_monstrous_records_are_set_aside_in_little_space() -> None:
 
 
 @pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (FIRST.replace("1699999999.5", "NaN"), "not_json"),
+        (FIRST.replace("}", ',"score":[-Infinity]}'), "not_json"),
+        (FIRST.replace("}", ',"priority":"high"}'), "repeated_field"),
+        (FIRST.replace("}", ',"more":{"a":1,"a":2}}'), "repeated_field"),
+    ],
+)
+def test_a_flaw_costs_its_record_alone(bad: str, code: str) -> None:
+    """A value that is no JSON, or a field that says two things, is set aside as it came; the rest goes on."""
+    answer = parse(f'{{"results":[{bad},{SECOND}]}}', mark_flaws=True)
+    window = sort_out("probing", answer, now=NOW, retention=KEEP_ALL)
+    assert list(window.incidents) == [incident_id(SECOND)]
+    assert [(each.code, each.record) for each in window.rejected.values()] == [(code, bad)]
+
+
+def test_several_lists_of_results_are_none() -> None:
+    """Which of them is the window, nobody knows."""
+    answer = parse(f'{{"results":[{FIRST}],"results":[{SECOND}]}}', mark_flaws=True)
+    with pytest.raises(MalformedWindowError, match="several"):
+        sort_out("probing", answer, now=NOW, retention=KEEP_ALL)
+
+
+@pytest.mark.parametrize(
     ("timestamp", "days", "too_old"),
     [
         ("1699913600", 1, 0),
