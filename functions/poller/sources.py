@@ -51,7 +51,12 @@ def take_sources(
     def take(source: str, answer: Answer) -> SourceReport:
         report = previous[source]
         if source == IDENTITIES_SOURCE:
-            identities.append(parse_identities(answer.value))
+            found = parse_identities(answer.value)
+            if report.records and not found.employee_by_ip:
+                # All employees gone at once is a fault far more often than the truth. The stored ones go on
+                # attributing for a day; what comes after that waits.
+                raise MalformedIdentitiesError("the identities are empty, which they were not before")
+            identities.append(found)
             return _taken(report, answer, now, records=len(identities[0].employee_by_ip))
         window = sort_out(source, answer.value, now=now, retention=retention)
         windows[source] = window

@@ -236,6 +236,22 @@ FAILURE = UpstreamError("throttled", "the upstream answered 429", status=429)
 FAILURE.attempts, FAILURE.latency_ms = 3, 4_321
 
 
+def test_identities_that_are_suddenly_empty_are_not_taken() -> None:
+    """An upstream that has lost its map attributes nothing anew, instead of nothing at all from then on; one
+    that never had any, or has lost a part, is taken at its word.
+    """
+    empty, one = (Answer(parse(text), 7, 1) for text in ("{}", '{"10.0.0.1": 1}'))
+    taken = take(FakeUpstream({"identities": empty}), previous=FRESH)
+    report = taken.reports["identities"]
+    assert (taken.identities, report.state, report.records) == (None, "stale", 300)
+    assert report.last_error is not None
+    assert report.last_error.error_class == "malformed"
+    again = take(FakeUpstream({"identities": empty}), previous=dict(taken.reports))
+    assert again.reports["identities"].state == "stale"
+    for answer, previous in ((empty, NEVER), (one, FRESH)):
+        assert take(FakeUpstream({"identities": answer}), previous=previous).identities is not None
+
+
 @pytest.mark.parametrize("source", ["probing", "identities"])
 @pytest.mark.parametrize(("previous", "state"), [(NEVER, "never_taken"), (FRESH, "stale"), (STALE, "stale")])
 def test_report_of_a_failure_keeps_the_last_success(
