@@ -14,6 +14,10 @@ from shared.domain.window import MalformedWindowError, Window, sort_out
 
 # The identities come last: the later they are, the fewer new incidents have an address that they lack.
 _IN_THIS_ORDER = (*INCIDENT_TYPES, IDENTITIES_SOURCE)
+# One source may refuse credentials that are good for the others; two, and none that accepts them, say that
+# they are wrong. Each more try brings the upstream nearer to locking the account.
+_REFUSALS_ENOUGH = 2
+_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,23 @@ def take_sources(
     """Fetch every source, ``concurrency`` at once, until ``deadline`` (monotonic) at the latest.
 
     ``previous`` is how the sources did before; ``now`` is epoch seconds. No thread outlives the call.
+
+    Once two sources have refused the credentials and none has accepted them, no other is asked. Where all
+    refused them the last time they are asked one by one, until the first accepts or the second refuses.
     """
+    accepted: list[str] = []
+    refused: list[str] = []
 
     def fetch(source: str) -> Answer | UpstreamError:
+        if len(refused) >= _REFUSALS_ENOUGH and not accepted:
+            return _not_asked()
         try:
-            return upstream.fetch(source, deadline=deadline)
+            answer = upstream.fetch(source, deadline=deadline)
+            accepted.append(source)
+            return answer
         except UpstreamError as error:
+            if error.status == _UNAUTHORIZED:
+                refused.append(source)
             return error
         except Exception as error:  # whatever one source provokes must not take the others down
             return UpstreamError("internal", f"fetching ended with {type(error).__name__}")
@@ -51,7 +66,12 @@ def take_sources(
     def take(source: str, answer: Answer) -> SourceReport:
         report = previous[source]
         if source == IDENTITIES_SOURCE:
-            identities.append(parse_identities(answer.value))
+            found = parse_identities(answer.value)
+            if report.records and not found.employee_by_ip:
+                # All employees gone at once is a fault far more often than the truth. The stored ones go on
+                # attributing for a day; what comes after that waits.
+                raise MalformedIdentitiesError("the identities are empty, which they were not before")
+            identities.append(found)
             return _taken(report, answer, now, records=len(identities[0].employee_by_ip))
         window = sort_out(source, answer.value, now=now, retention=retention)
         windows[source] = window
@@ -70,7 +90,7 @@ def take_sources(
     gaps: list[str] = []
     identities: list[Identities] = []
     reports: dict[str, SourceReport] = {}
-    with ThreadPoolExecutor(max_workers=concurrency) as threads:
+    with ThreadPoolExecutor(max_workers=1 if _were_refused(previous) else concurrency) as threads:
         for source, answer in zip(_IN_THIS_ORDER, threads.map(fetch, _IN_THIS_ORDER), strict=True):
             if isinstance(answer, UpstreamError):
                 error = PollError(answer.error_class, str(answer), answer.status, now)
@@ -85,6 +105,24 @@ def take_sources(
                 error = PollError("internal", f"sorting out ended with {type(surprise).__name__}", None, now)
                 reports[source] = _failed(previous[source], answer, error)
     return TakenSources(windows, identities[0] if identities else None, reports, gaps)
+
+
+def _were_refused(previous: Mapping[str, SourceReport]) -> bool:
+    """Whether the last poll found the credentials refused, wherever it asked."""
+    return all(
+        each.state != "fresh" and each.last_error is not None and each.last_error.status == _UNAUTHORIZED
+        for each in previous.values()
+    )
+
+
+def _not_asked() -> UpstreamError:
+    error = UpstreamError(
+        "unauthorized",
+        "not asked, because other sources refused the credentials (401): check the secret",
+        status=_UNAUTHORIZED,
+    )
+    error.attempts = 0
+    return error
 
 
 def _taken(previous: SourceReport, answer: Answer, now: float, *, records: int) -> SourceReport:

@@ -160,7 +160,7 @@ class Upstream:
                 if body.count(b",") > MAX_VALUES:
                     message = f"the body holds over {MAX_VALUES:,} values"
                     raise UpstreamError("too_large", message, retry=False)
-                return parse(body)
+                return parse(body, mark_flaws=True)
         except requests.Timeout:
             raise UpstreamError("timeout", "no answer in time") from None
         except requests.exceptions.SSLError:

@@ -8,8 +8,9 @@
 """
 
 from local.simulator.exchange import Exchange, Reply
-from local.simulator.faults import FAULTS, Fault
+from local.simulator.faults import Fault
 from local.simulator.generator import INCIDENT_TYPES, Generator
+from local.simulator.known_faults import FAULTS
 from local.simulator.server import Simulator, serve
 from local.simulator.settings import REALISTIC_LATENCY, SettingsError, SimulatorSettings
 from local.simulator.traffic import RequestRecord

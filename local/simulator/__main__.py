@@ -5,16 +5,20 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from local.simulator.server import Simulator, serve
+from local.simulator.generator import INCIDENT_TYPES
+from local.simulator.known_faults import FAULTS
+from local.simulator.server import IDENTITIES_PATH, Simulator, serve
 from local.simulator.settings import DEFAULT_SLOWDOWN, REALISTIC_LATENCY, SettingsError, SimulatorSettings
 
 _MILD_LATENCY: Final = (0.05, 0.3)
 _DEFAULTS: Final = SimulatorSettings()
+_ALL: Final = "all"
+_PATHS: Final = {"identities": IDENTITIES_PATH} | {name: f"/incidents/{name}/" for name in INCIDENT_TYPES}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         simulator = Simulator(_settings(options))
+        _script(simulator, dict(options.fault))
         with serve(simulator, options.port) as base_url:
             print(f"simulator: listening on {base_url} ({_what_is_served(simulator.settings)})", flush=True)
             stopped.wait()
@@ -43,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         return _refuse(f"can't listen on port {options.port}: {error.strerror or error}")
     return 0
+
+
+def _script(simulator: Simulator, faults: Mapping[str, str]) -> None:
+    """Let sources fail for as long as the simulator runs; those that are not named, as `all` says."""
+    for source, path in _PATHS.items():
+        if name := faults.get(source, faults.get(_ALL)):
+            simulator.faults.add(path, FAULTS[name], times=None)
 
 
 def _settings(options: argparse.Namespace) -> SimulatorSettings:
@@ -146,7 +158,38 @@ def _parser() -> _Parser:
         default=_DEFAULTS.identity_lag_rate,
         help="share of the incidents naming an IP whose identity lags, 0 to 1",
     )
+    add(
+        "--fault",
+        type=_fault,
+        action="append",
+        default=[],
+        metavar="SOURCE=NAME",
+        help="let a source (or all) fail each time; may be repeated",
+    )
+    add("--list-faults", action=_ListFaults, help="name all faults, and end")
     return parser
+
+
+class _ListFaults(argparse.Action):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Like --help: before anything else is looked at."""
+        print("\n".join(FAULTS))
+        parser.exit()
+
+
+def _fault(text: str) -> tuple[str, str]:
+    """(source, name of its fault); raises what argparse turns into its own one-line error."""
+    source, separator, name = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"a fault is SOURCE=NAME, not {text}")
+    if source not in (_ALL, *_PATHS):
+        raise argparse.ArgumentTypeError(f"there is no source {source}: it is {', '.join((_ALL, *_PATHS))}")
+    if name not in FAULTS:
+        raise argparse.ArgumentTypeError(f"there is no fault {name}: --list-faults names all")
+    return source, name
 
 
 def _port(text: str) -> int:

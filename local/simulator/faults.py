@@ -1,7 +1,7 @@
-"""Ways to answer badly, the table of them, and the script that says which request meets which.
+"""Ways to answer badly, and the script that says which request meets which.
 
-A fault is a `play` function over an `Exchange`. Most are made by one of the functions here. A new one is a
-row in `FAULTS`, at the end: `"a list": body(b"[]")`; the server stays as it is.
+A fault is a `play` function over an `Exchange`. Most are made by one of the functions here, or of
+`content_faults.py` where the content is what is wrong. `known_faults.py` has the table of them.
 """
 
 from collections import deque
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from threading import Lock
-from types import MappingProxyType
 from typing import Final
 
 from local.simulator.exchange import Exchange, Reply
@@ -94,6 +93,30 @@ def slow_body(seconds: float) -> Fault:
         exchange.end(pieces[-1] if pieces else b"")
 
     return Fault(f"body over {seconds:g} s", play)
+
+
+def stuck(fraction: float, seconds: float) -> Fault:
+    """Promise the whole body, send a share of it and then nothing for so long."""
+
+    def play(exchange: Exchange) -> None:
+        exchange.write(_first_part(exchange, fraction))
+        exchange.pause(seconds)
+        exchange.close()
+
+    return Fault(f"nothing after {fraction:g} of the body for {seconds:g} s", play)
+
+
+def dripping(start: bytes, drop: bytes, *, every: float, seconds: float) -> Fault:
+    """Send `start`, then a drop again and again: each wait is short, and there is no end for so long."""
+
+    def play(exchange: Exchange) -> None:
+        exchange.write(start)
+        for _ in range(int(seconds / every)):
+            exchange.write(drop)
+            exchange.pause(every)
+        exchange.close()
+
+    return Fault(f"drops for {seconds:g} s", play)
 
 
 def slow_start(seconds: float) -> Fault:
@@ -182,29 +205,3 @@ def _always(description: str, reply: Reply) -> Fault:
 def _first_part(exchange: Exchange, fraction: float) -> bytes:
     head, content = exchange.wire(exchange.reply)
     return head + content[: min(int(len(content) * fraction), len(content) - 1)]
-
-
-# One row a fault, ready to use; tests run through the whole table.
-FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
-    {
-        "status 429": status(429, {"Retry-After": "1"}),
-        "status 500": status(500),
-        "status 502": status(502),
-        "status 503": status(503, {"Retry-After": "1"}),
-        "status 504": status(504),
-        "reset": reset(),
-        "reset in the body": reset(after=0.5),
-        "cut off": cut_off(0.5),
-        "closed without an answer": hang(0.0),
-        "slow body": slow_body(0.5),
-        "slow start": slow_start(0.5),
-        "redirect to itself": Fault(
-            "redirect to itself",
-            lambda exchange: exchange.send(Reply(301, headers=(("Location", exchange.path),))),
-        ),
-        "empty body": body(b""),
-        "html": body(b"<html><body>Service unavailable</body></html>", content_type="text/html"),
-        "half of the JSON": mangled("half of the JSON", lambda content: content[: len(content) // 2]),
-        "not HTTP": raw(b"SSH-2.0-simulator\r\n"),
-    }
-)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.domain.exact_json import JsonNumber, JsonValue
+from shared.domain.exact_json import JsonNumber, JsonValue, members
 from shared.domain.incident import Incident, canonical_employee_id, canonical_ip
 
 
@@ -31,13 +31,13 @@ def parse_identities(value: JsonValue) -> Identities:
         raise MalformedIdentitiesError("the identities are not a JSON object")
     employee_by_ip: dict[str, str] = {}
     disputed: set[str] = set()
-    for raw_ip, raw_id in value.items():
+    for raw_ip, raw_id in members(value):
         ip = canonical_ip(raw_ip)
         text = raw_id.text if isinstance(raw_id, JsonNumber) else raw_id
         employee_id = canonical_employee_id(text) if isinstance(text, str) else None
         if ip and employee_id and employee_by_ip.setdefault(ip, employee_id) != employee_id:
             disputed.add(ip)
-    # One address in two spellings, with two employees: it says nothing about whose it is.
+    # One address twice, or in two spellings, with two employees: it says nothing about whose it is.
     for ip in disputed:
         del employee_by_ip[ip]
     if value and not employee_by_ip:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 
-from shared.domain.exact_json import JsonNumber, JsonValue, MalformedJsonError, render
+from shared.domain.exact_json import (
+    JsonNumber,
+    JsonValue,
+    MalformedJsonError,
+    NotJson,
+    NotJsonError,
+    RepeatedKeysError,
+    members,
+    render,
+)
 
 PRIORITIES = ("low", "medium", "high", "critical")
 
@@ -103,13 +112,21 @@ def normalise(incident_type: str, record: JsonValue, *, now: float) -> Incident:
 
 
 def rejected_id(incident_type: str, record: JsonValue) -> str:
-    """The id of a record that can't be an incident: 128 bits over the whole of it, as hex."""
-    try:
-        text = render(record)
-    except MalformedJsonError:
-        # Too deep to be written: one id a type for all of these, which is all that can be told apart safely.
-        text = "nested too deeply"
+    """The id of a record that can't be an incident: 128 bits over what can be written of it, as hex."""
+    text = write_rejected(record)
     return hashlib.sha256(f"rejected:{incident_type}:{text}".encode()).hexdigest()[:32]
+
+
+def write_rejected(record: JsonValue) -> str:
+    """The record as it came, without needless blanks; of one too deep to be written what is not nested,
+    behind a word that says so.
+    """
+    try:
+        return render(record, with_flaws=True)
+    except MalformedJsonError:
+        all_members = members(record) if isinstance(record, Mapping) else ()
+        flat = {name: value for name, value in all_members if not _is_nested(value)}
+        return f"too deep: {render(flat, with_flaws=True)}"
 
 
 def canonical_employee_id(text: str) -> str | None:
@@ -125,9 +142,19 @@ def canonical_ip(text: str) -> str | None:
         return None
 
 
+def _is_nested(value: JsonValue) -> bool:
+    return not isinstance(value, str | bool | JsonNumber | NotJson | None)
+
+
 def _check_storable(record: Mapping[str, JsonValue]) -> None:
     try:
         text = render(record, max_depth=MAX_RECORD_DEPTH)
+    except NotJsonError:
+        raise RejectedRecordError("not_json", "NaN or Infinity is no JSON value") from None
+    except RepeatedKeysError:
+        raise RejectedRecordError(
+            "repeated_field", "a field is there several times, with different values"
+        ) from None
     except MalformedJsonError:
         raise RejectedRecordError("too_deep", f"nested deeper than {MAX_RECORD_DEPTH}") from None
     if len(text) > MAX_INCIDENT_BYTES:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from heapq import nlargest
 
-from shared.domain.exact_json import JsonValue, MalformedJsonError, render
-from shared.domain.incident import Incident, RejectedRecordError, normalise, rejected_id
+from shared.domain.exact_json import JsonValue, members
+from shared.domain.incident import Incident, RejectedRecordError, normalise, rejected_id, write_rejected
 from shared.domain.journal import Rejected
 from shared.domain.retention import Retention
 
@@ -70,7 +70,10 @@ def sort_out(incident_type: str, answer: JsonValue, *, now: float, retention: Re
     A record that can't be an incident is set aside with its reason; the rest goes on. Raises
     :class:`MalformedWindowError` when the answer as a whole is not what a source serves.
     """
-    results = answer.get("results") if isinstance(answer, Mapping) else None
+    found = members(answer) if isinstance(answer, Mapping) else ()
+    results, *others = [value for name, value in found if name == "results"] or [None]
+    if others:
+        raise MalformedWindowError("the answer has several lists of results")
     if not isinstance(results, list):
         raise MalformedWindowError("the answer is not an object with a list of results")
     incidents: dict[str, Incident] = {}
@@ -81,17 +84,11 @@ def sort_out(incident_type: str, answer: JsonValue, *, now: float, retention: Re
             incident = normalise(incident_type, record, now=now)
         except RejectedRecordError as error:
             record_id = rejected_id(incident_type, record)
-            rejected[record_id] = Rejected(record_id, incident_type, error.code, str(error), _excerpt(record))
+            excerpt = write_rejected(record)[:_REJECTED_RECORD_CHARACTERS]
+            rejected[record_id] = Rejected(record_id, incident_type, error.code, str(error), excerpt)
             continue
         if retention.is_too_old(incident.timestamp, now):
             too_old += 1
         else:
             incidents.setdefault(incident.id, incident)
     return Window(incident_type, len(results), incidents, rejected, too_old)
-
-
-def _excerpt(record: JsonValue) -> str:
-    try:
-        return render(record)[:_REJECTED_RECORD_CHARACTERS]
-    except MalformedJsonError:
-        return ""

@@ -76,16 +76,25 @@ def get(
     credentials: str | None = "simulator:simulator",
     headers: dict[str, str] | None = None,
     timeout: float = 20.0,
+    give_up_after: float = 20.0,
 ) -> Answer:
-    """GET over a connection of its own; raises what http.client raises."""
+    """GET over a connection of its own; raises what http.client raises.
+
+    `timeout` is that of each receive, and what came within `give_up_after` seconds is all there is.
+    """
     sent = {"User-Agent": "test", **(headers or {})}
     if credentials is not None:
         sent["Authorization"] = "Basic " + base64.b64encode(credentials.encode()).decode()
     connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=timeout)
+    connection.connect()
+    sock = connection.sock
+    timer = threading.Timer(give_up_after, lambda: sock.shutdown(socket.SHUT_RDWR))
+    timer.start()
     try:
         connection.request("GET", path, headers=sent)
         return Answer(connection.getresponse())
     finally:
+        timer.cancel()
         connection.close()
 
 
@@ -503,30 +512,32 @@ def test_folder_that_lacks_files_is_refused(folder: Path) -> None:
 
 
 @contextmanager
-def faulty(fault: Fault, times: int | None = 1) -> Iterator[tuple[Simulator, str]]:
-    """A simulator whose next answers to DENIAL are faulty."""
+def faulty(fault: Fault, times: int | None = 1, path: str = DENIAL) -> Iterator[tuple[Simulator, str]]:
+    """A simulator whose next answers for a path are faulty."""
     with serving() as (simulator, base_url):
-        simulator.faults.add(DENIAL, fault, times)
+        simulator.faults.add(path, fault, times)
         yield simulator, base_url
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_in_the_table_plays_once_and_leaves_the_server_well(name: str) -> None:
     """Each fault of the table disturbs or delays one request; the next one and other paths fare well."""
-    with faulty(FAULTS[name]) as (simulator, base_url):
-        usual = simulator.usual_reply(DENIAL).body
+    path = "/identities/" if name.startswith("identities: ") else DENIAL
+    with faulty(FAULTS[name], path=path) as (simulator, base_url):
+        usual = simulator.usual_reply(path).body
         assert len(results(get(base_url, "/incidents/misuse/").body)) == 300
         begun = time.monotonic()
         try:
-            answer = get(base_url)
-            disturbed = (answer.status, answer.body) != (200, usual)
+            answer = get(base_url, path, give_up_after=1.0)
+            length = answer.headers["Content-Length"]
+            disturbed = (answer.status, answer.body, length) != (200, usual, str(len(usual)))
         except (OSError, http.client.HTTPException):
             disturbed = True
         assert disturbed or time.monotonic() - begun >= 0.4
-        assert not simulator.faults.pending(DENIAL)
-        again = get(base_url)
+        assert not simulator.faults.pending(path)
+        again = get(base_url, path)
         assert (again.status, again.body) == (200, usual)
-        assert [request.path for request in simulator.requests] == ["/incidents/misuse/", DENIAL, DENIAL]
+        assert [request.path for request in simulator.requests] == ["/incidents/misuse/", path, path]
 
 
 def test_status_fault() -> None:
@@ -968,6 +979,9 @@ def test_runs_as_a_process_and_ends_cleanly(number: signal.Signals) -> None:
         (["--port", "65536"], "a port is 0 to 65535, not 65536"),
         (["--folder", "nowhere-at-all"], "there is no folder nowhere-at-all"),
         (["--identity-lag-rate", "0.5"], "set both or neither"),
+        (["--fault", "denial"], "a fault is SOURCE=NAME"),
+        (["--fault", "denials=reset"], "there is no source denials: it is all, identities, denial"),
+        (["--fault", "denial=none"], "there is no fault none: --list-faults names all"),
         (["--unknown"], "--unknown"),
     ],
 )
@@ -980,6 +994,29 @@ def test_mistakes_on_the_command_line_give_one_line(flags: list[str], message: s
     assert err.startswith("simulator: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_person_can_ask_for_faults_by_name() -> None:
+    """Each source that is named fails in its way, every time; `all` are those that are not named."""
+    flags = ("--fault", "denial=status 503", "--fault", "all=an empty window", "--latency", "0", "0")
+    with started(*flags) as process:
+        assert process.stdout is not None
+        listening = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        try:
+            assert listening is not None
+            for _ in range(2):
+                assert get(listening[0]).status == 503
+                assert results(get(listening[0], "/incidents/misuse/").body) == []
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+
+
+def test_a_person_can_see_all_faults() -> None:
+    """One name a line, ready to be copied, and nothing is served."""
+    with started("--list-faults") as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out.splitlines(), err) == (0, list(FAULTS), "")
 
 
 def test_a_taken_port_gives_one_line() -> None:

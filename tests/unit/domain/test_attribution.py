@@ -119,6 +119,12 @@ def test_an_address_that_is_disputed_is_nobodys(spellings: tuple[str, ...]) -> N
     assert list(agreeing.employee_by_ip.values()) == ["5", "7"]
 
 
+def test_an_address_that_is_there_twice_is_nobodys() -> None:
+    """The same spelling twice, with different employees, costs that address alone, whichever comes last."""
+    text = '{"10.0.0.1": 5, "10.0.0.2": 6, "10.0.0.1": 7, "10.0.0.3": 8, "10.0.0.3": "08", "10.0.0.4": NaN}'
+    assert parse_identities(parse(text, mark_flaws=True)).employee_by_ip == {"10.0.0.2": "6", "10.0.0.3": "8"}
+
+
 KNOWN = make_identities({"10.0.0.1": "5", "10.0.0.9": "666", "2001:db8::1": "7"})
 
 

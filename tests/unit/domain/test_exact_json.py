@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.exact_json import MAX_DEPTH, JsonNumber, JsonValue, MalformedJsonError, parse, render
+from shared.domain.exact_json import (
+    MAX_DEPTH,
+    JsonNumber,
+    JsonValue,
+    MalformedJsonError,
+    NotJson,
+    NotJsonError,
+    RepeatedKeysError,
+    members,
+    parse,
+    render,
+)
 
 SECRET = "hunter2"
 
@@ -152,3 +163,48 @@ def test_depth_is_limited_when_writing(opening: str, closing: str) -> None:
     for levels, max_depth in ((MAX_DEPTH + 1, MAX_DEPTH), (5_000, MAX_DEPTH), (4, 3), (1, 0)):
         with pytest.raises(MalformedJsonError, match="nested too deeply"):
             render(nested(levels), max_depth=max_depth)
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_what_json_does_not_have_can_be_marked(name: str) -> None:
+    """A NaN costs no more than its record: the rest can be read, and it is never written by accident."""
+    value = parse(f'[{{"a":{name}}},{{"a":1.50}}]', mark_flaws=True)
+    assert value == [{"a": NotJson(name)}, {"a": JsonNumber("1.50")}]
+    with pytest.raises(NotJsonError):
+        render(value)
+    assert render(value, with_flaws=True) == f'[{{"a":{name}}},{{"a":1.50}}]'
+
+
+@pytest.mark.parametrize("document", ['{"a":1,"b":2,"a":1.0}', '[{"a":{"b":null,"b":false}}]', '{"":1,"":2}'])
+def test_a_key_with_several_values_can_be_marked(document: str) -> None:
+    """Which value is meant, nobody knows: none is written by accident, and all can be looked at."""
+    value = parse(document, mark_flaws=True)
+    with pytest.raises(RepeatedKeysError):
+        render(value)
+    assert render(value, with_flaws=True) == document
+
+
+def test_members_are_all_of_an_object() -> None:
+    """Those of a repeated key, too; a key that says the same again is one."""
+    several, alike = (parse(text, mark_flaws=True) for text in ('{"a":1,"b":2,"a":3}', '{"a":1,"a":1,"b":2}'))
+    assert isinstance(several, dict)
+    assert isinstance(alike, dict)
+    one, two, three = (JsonNumber(text) for text in "123")
+    assert list(members(several)) == [("a", one), ("b", two), ("a", three)]
+    assert dict(several) == {"a": three, "b": two}
+    assert list(members(alike)) == [("a", one), ("b", two)]
+
+
+@settings(deadline=None, max_examples=300)
+@given(json_values)
+def test_nothing_is_marked_in_what_is_right(value: JsonValue) -> None:
+    """Marking changes nothing in JSON without flaws."""
+    text = render(value)
+    assert render(parse(text, mark_flaws=True)) == render(parse(text), with_flaws=True) == text
+
+
+@pytest.mark.parametrize("document", ["", "[nan]", "[" * 100_000, b"[\xff]", '{"a":1,"a":' + "[" * 50_000])
+def test_marking_refuses_what_is_no_json_all_the_same(document: str | bytes) -> None:
+    """Only what stands in one place is marked: depth, encoding and syntax are the document's."""
+    with pytest.raises(MalformedJsonError):
+        parse(document, mark_flaws=True)

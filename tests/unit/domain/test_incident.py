@@ -318,6 +318,8 @@ def test_record_that_is_too_deep() -> None:
     deeper = record("other", deep(5_000))
     assert rejected_id("other", record("other", deep(200))) == rejected_id("other", deeper)
     assert rejected_id("misuse", deeper) != rejected_id("other", deeper)
+    another = record("other", {**deep(200), "timestamp": "7"})
+    assert len({rejected_id("other", each) for each in (deeper, another, parse("[" * 200 + "]" * 200))}) == 3
 
 
 def test_id_of_a_rejected_record() -> None:

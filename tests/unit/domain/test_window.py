@@ -88,16 +88,45 @@ def test_bad_record_is_set_aside_with_its_reason() -> None:
 
 
 def test_monstrous_records_are_set_aside_in_little_space() -> None:
-    """Of a huge record a part is kept, of one too deep to be written nothing; neither stops the others."""
+    """Of a huge record a part is kept, of one too deep to be written what is not nested; neither stops the
+    others, and no two that can be told apart count as one.
+    """
     huge, deep = f'{{"x":"{"x" * 1_000_000}"}}', "[" * 5_000 + "]" * 5_000
-    window = probing(huge, deep, f'{{"x":{deep}}}', FIRST)
+    first, second = (FIRST.replace("}", f',"x":{deep}}}'), SECOND.replace("}", f',"x":{deep}}}'))
+    window = probing(huge, deep, first, second, FIRST)
     assert list(window.incidents) == [incident_id(FIRST)]
-    kept = {each.code: each.record for each in window.rejected.values()}
-    assert kept["too_large"] == huge[:4_096]
-    # All that are too deep share one id: the last one stands for them.
-    assert len(window.rejected) == 2
-    assert kept["too_deep"] == ""
-    assert window.records == 4
+    kept = [(each.code, each.record) for each in window.rejected.values()]
+    assert kept == [
+        ("too_large", huge[:4_096]),
+        ("not_an_object", "too deep: {}"),
+        ("too_deep", f"too deep: {FIRST}"),
+        ("too_deep", f"too deep: {SECOND}"),
+    ]
+    assert window.records == 5
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (FIRST.replace("1699999999.5", "NaN"), "not_json"),
+        (FIRST.replace("}", ',"score":[-Infinity]}'), "not_json"),
+        (FIRST.replace("}", ',"priority":"high"}'), "repeated_field"),
+        (FIRST.replace("}", ',"more":{"a":1,"a":2}}'), "repeated_field"),
+    ],
+)
+def test_a_flaw_costs_its_record_alone(bad: str, code: str) -> None:
+    """A value that is no JSON, or a field that says two things, is set aside as it came; the rest goes on."""
+    answer = parse(f'{{"results":[{bad},{SECOND}]}}', mark_flaws=True)
+    window = sort_out("probing", answer, now=NOW, retention=KEEP_ALL)
+    assert list(window.incidents) == [incident_id(SECOND)]
+    assert [(each.code, each.record) for each in window.rejected.values()] == [(code, bad)]
+
+
+def test_several_lists_of_results_are_none() -> None:
+    """Which of them is the window, nobody knows."""
+    answer = parse(f'{{"results":[{FIRST}],"results":[{SECOND}]}}', mark_flaws=True)
+    with pytest.raises(MalformedWindowError, match="several"):
+        sort_out("probing", answer, now=NOW, retention=KEEP_ALL)
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,22 @@ FAILURE = UpstreamError("throttled", "the upstream answered 429", status=429)
 FAILURE.attempts, FAILURE.latency_ms = 3, 4_321
 
 
+def test_identities_that_are_suddenly_empty_are_not_taken() -> None:
+    """An upstream that has lost its map attributes nothing anew, instead of nothing at all from then on; one
+    that never had any, or has lost a part, is taken at its word.
+    """
+    empty, one = (Answer(parse(text), 7, 1) for text in ("{}", '{"10.0.0.1": 1}'))
+    taken = take(FakeUpstream({"identities": empty}), previous=FRESH)
+    report = taken.reports["identities"]
+    assert (taken.identities, report.state, report.records) == (None, "stale", 300)
+    assert report.last_error is not None
+    assert report.last_error.error_class == "malformed"
+    again = take(FakeUpstream({"identities": empty}), previous=dict(taken.reports))
+    assert again.reports["identities"].state == "stale"
+    for answer, previous in ((empty, NEVER), (one, FRESH)):
+        assert take(FakeUpstream({"identities": answer}), previous=previous).identities is not None
+
+
 @pytest.mark.parametrize("source", ["probing", "identities"])
 @pytest.mark.parametrize(("previous", "state"), [(NEVER, "never_taken"), (FRESH, "stale"), (STALE, "stale")])
 def test_report_of_a_failure_keeps_the_last_success(
@@ -344,6 +360,80 @@ def test_no_thread_is_left(answers: dict[str, Answer | Exception]) -> None:
     take(FakeUpstream(answers, lambda source: seen.add(threading.current_thread())))
     assert seen - before
     assert client_threads() == before
+
+
+REFUSED = UpstreamError("unauthorized", "refused", status=401, retry=False)
+
+
+def asked(upstream: FakeUpstream, **options: Any) -> tuple[TakenSources, list[str]]:
+    """What was taken, and who was asked."""
+    taken = take(upstream, **options)
+    return taken, [source for source, _ in upstream.asked]
+
+
+def test_a_wrong_password_is_not_tried_on_every_source() -> None:
+    """Two sources that refuse the credentials speak for all, so that the account is not locked; the others
+    are told with the reason, and as not asked.
+    """
+    taken, sources = asked(FakeUpstream(dict.fromkeys(ALL_SOURCES, REFUSED)), previous=FRESH, concurrency=1)
+    assert sources == [*INCIDENT_TYPES[:2]]
+    for source, report in taken.reports.items():
+        assert report.last_error is not None
+        assert (report.state, report.last_error.error_class, report.last_error.status) == (
+            "stale",
+            "unauthorized",
+            401,
+        )
+        assert report.attempts == (1 if source in sources else 0)
+
+
+@pytest.mark.parametrize("concurrency", range(1, 9))
+def test_sources_that_are_asked_at_once_are_refused_at_once(concurrency: int) -> None:
+    """Who has been asked can't be called back: no more are refused than are asked at once, and one."""
+    everywhere = dict.fromkeys(ALL_SOURCES, REFUSED)
+    meet = threading.Barrier(concurrency).wait if concurrency > 1 else lambda *_: None
+    first = {*INCIDENT_TYPES, "identities"} if concurrency == 8 else {*INCIDENT_TYPES[:concurrency]}
+    upstream = FakeUpstream(everywhere, lambda source: meet(20.0) if source in first else None)
+    taken, sources = asked(upstream, previous=FRESH, concurrency=concurrency)
+    assert concurrency <= len(sources) <= max(2, concurrency + 1)
+    assert {each.last_error.error_class for each in taken.reports.values() if each.last_error} == {
+        "unauthorized"
+    }
+
+
+def test_after_a_refusal_by_all_two_are_asked_whatever_the_concurrency() -> None:
+    """As long as the password stays wrong, each poll tries it twice."""
+    first = take(FakeUpstream(dict.fromkeys(ALL_SOURCES, REFUSED)), previous=NEVER)
+    for concurrency in (1, 4, 8):
+        _, sources = asked(
+            FakeUpstream(dict.fromkeys(ALL_SOURCES, REFUSED)),
+            previous=dict(first.reports),
+            concurrency=concurrency,
+        )
+        assert sources == [*INCIDENT_TYPES[:2]]
+    taken, sources = asked(FakeUpstream(), previous=dict(first.reports))
+    assert sources == [*INCIDENT_TYPES, "identities"]
+    assert_others_taken(taken, failed="none")
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("previous", [NEVER, FRESH, "refused"])
+@pytest.mark.parametrize("source", ALL_SOURCES)
+def test_one_source_may_refuse_for_reasons_of_its_own(source: str, previous: Any, concurrency: int) -> None:
+    """Credentials that the other sources accept are asked with, whoever else refuses them first."""
+    if previous == "refused":
+        previous = dict(take(FakeUpstream(dict.fromkeys(ALL_SOURCES, REFUSED)), previous=FRESH).reports)
+        previous = {each: replace(report, records=0) for each, report in previous.items()}
+    taken = take(FakeUpstream({source: REFUSED}), previous=previous, concurrency=concurrency)
+    assert set(taken.windows) == set(INCIDENT_TYPES) - {source}
+    assert taken.reports[source].attempts == 1
+
+
+def test_a_source_that_is_forbidden_says_nothing_of_the_password() -> None:
+    """403 is about what may be seen; whoever is told so has logged in."""
+    forbidden = UpstreamError("unauthorized", "forbidden", status=403, retry=False)
+    _, sources = asked(FakeUpstream(dict.fromkeys(ALL_SOURCES, forbidden)), previous=FRESH)
+    assert set(sources) == {*ALL_SOURCES}
 
 
 def test_an_error_that_nobody_foresaw_takes_one_source_down() -> None:

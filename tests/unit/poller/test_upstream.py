@@ -254,7 +254,7 @@ FLEETING = {
     "html": (FAULTS["html"], "malformed", None),
     "half of the JSON": (FAULTS["half of the JSON"], "malformed", None),
     "not UTF-8": (faults.body(b'{"results": ["\xff"]}'), "malformed", None),
-    "NaN": (faults.body(b'{"results": NaN}'), "malformed", None),
+    "nan": (faults.body(b'{"results": [nan]}'), "malformed", None),
     "nested without end": (faults.body(b"[" * 500_000), "malformed", None),
     "not gzip though it says so": (
         faults.body(b'{"results": []}', headers={"Content-Encoding": "gzip"}),
