@@ -33,6 +33,7 @@ from functions.poller.upstream import Upstream
 from shared.domain.exact_json import parse
 from shared.domain.retention import Retention
 from shared.domain.window import digest_ids, sort_out
+from shared.store.state import read_state
 from shared.store.table import Table, ThrottledError
 from tests.contract.disturbed import DeathError, Process, Turns, Weather
 from tests.fakes import Clock, MemoryDynamoDB, MemorySNS
@@ -49,17 +50,17 @@ type Dump = Mapping[tuple[str, str], Any]
 
 @dataclass
 class Served:
-    """What the upstream serves: JSON texts of records by type, and who has which IP; or nothing at all."""
+    """What the upstream serves: JSON texts of records by type, and who has which IP; sources may be down."""
 
     records: dict[str, list[str]] = field(default_factory=dict)
     identities: dict[str, int] = field(default_factory=dict)
-    down: bool = False
+    down: frozenset[str] = frozenset()
 
     def body(self, path: str) -> str | None:
         """The answer under a path, if there is one."""
-        if self.down:
-            return None
         source = path.strip("/").removeprefix("incidents/")
+        if source in self.down:
+            return None
         if source == "identities":
             return json.dumps(self.identities)
         return f'{{"results":[{",".join(self.records.get(source, []))}]}}'
@@ -344,8 +345,7 @@ def check_any_moment(surroundings: Surroundings) -> None:
     possible = (["attributed"], ["unattributed"], ["rejected"], ["unattributed", "attributed_late"])
     assert all(each in possible for each in outcomes.values()), outcomes
 
-    state = dump.get(("STATE", "STATE"), {})
-    projected = int(state.get("projected", {"N": "0"})["N"])
+    projected = _projected(dump)
     assert projected <= len(entries)
     sure, may_be = _laid_out(entries[:projected]), _laid_out(entries)
     records = ("INCIDENTS", "UNATTRIBUTED", "REJECTED")
@@ -358,7 +358,7 @@ def check_any_moment(surroundings: Surroundings) -> None:
     own = {("incident", sk.rpartition("#")[2]) for pk, sk in there if pk == "INCIDENTS"}
     assert known <= own | {(pk.lower(), sk) for pk, sk in there if pk in records[1:]}
     if projected:
-        assert json.loads(state["totals"]["S"]) == _totals(entries[:projected])
+        assert json.loads(dump["STATE", "STATE"]["totals"]["S"]) == _totals(entries[:projected])
     check_digests(dump, surroundings.served, surroundings.clock.now)
 
 
@@ -380,8 +380,7 @@ def check_settled(surroundings: Surroundings) -> View:
     check_any_moment(surroundings)
     dump = surroundings.dump()
     entries = decided(dump)
-    state = dump["STATE", "STATE"]
-    assert int(state["projected"]["N"]) == len(entries)
+    assert _projected(dump) == len(entries)
     view = surroundings.view()
     employees = {
         each["incident"]["id"]: each["employee_id"]
@@ -413,6 +412,10 @@ def check_complete(surroundings: Surroundings, served: Served) -> None:
     for text in chain.from_iterable(served.records.values()):
         record = json.loads(text, parse_float=str, parse_int=str)
         assert text in rejected or record.get("timestamp") in times, text
+
+
+def _projected(dump: Dump) -> int:
+    return int(dump.get(("STATE", "STATE"), {}).get("projected", {"N": "0"})["N"])
 
 
 def _end_of(poller: Poller) -> PollSummary | Exception:
@@ -480,26 +483,34 @@ class Company:
     ) -> list[tuple[Served, PollSummary | Exception | None]]:
         """Two to eight polls, each call of which waits for its turn, as dice say; now and then one dies.
 
-        What each of them was served, and how it ended: None if it died.
+        What each of them was served, and how it ended: None if it died. What is projected never goes back.
         """
         dice, around = self.dice, self.around
         turns = Turns(count := dice.randint(2, 8), dice)
         around.clock.now += 60
         views, polls = [], []
+        projected, table = [0], Table(TABLE, client=around.memory)  # type: ignore[arg-type]
+
+        def wait(number: int) -> None:
+            turns.wait(number)
+            projected.append(read_state(table).projected)
+
         for number in range(count):
             if dice.random() < 0.5:
                 self.goes_on()
             views.append(self.seen())
             process = Process(
                 at=dice.randint(1, 90) if dice.random() < 0.15 else 0,
-                before_each=partial(turns.wait, number),
+                before_each=partial(wait, number),
                 order=dice,
                 whole_batches=whole_batches,
             )
             # They don't take their first turn in the order in which they began.
             poller = around.poller(process, views[-1], at=around.clock.now + dice.random())
             polls.append(partial(_end_of, poller))
-        return list(zip(views, turns.play(polls), strict=True))
+        ends = turns.play(polls)
+        assert projected == sorted(projected)
+        return list(zip(views, ends, strict=True))
 
     def settles(self, *, deaths: int = 0) -> None:
         """An undisturbed poll later all is there, once; then what is old rolls out of the windows."""

@@ -11,6 +11,7 @@ import pytest
 from functions.poller.summary import PollSummary
 from shared.domain import journal
 from shared.domain.incident import INCIDENT_TYPES
+from shared.domain.poll_report import ALL_SOURCES
 from shared.domain.rfc3339 import format_rfc3339
 from tests.contract.disturbed import Process
 from tests.integration.surroundings import (
@@ -183,7 +184,7 @@ def test_reports_of_polls_that_overlap_are_all_kept(surroundings: Surroundings) 
             assert poller.poll(seconds_left=240).outcome == "succeeded"
 
         down = Process(at=moment, happens=sleep)
-        summary = around.poll(down, Served(down=True))
+        summary = around.poll(down, Served(down=frozenset(ALL_SOURCES)))
         assert summary
         assert summary.outcome == "failed"
         report = around.view().report
@@ -198,6 +199,61 @@ def test_reports_of_polls_that_overlap_are_all_kept(surroundings: Surroundings) 
             assert (source["state"], source["last_success_at"]) == ("stale", format_rfc3339(slept[0]))
         assert report["misuse"]["records"] == 4
     assert slept
+    assert moment > 30
+
+
+def test_identities_that_go_and_come_back(surroundings: Surroundings) -> None:
+    """A poll that found nothing by its identities stands still; meanwhile an IP leaves them, a record of that
+    IP comes in and waits, and the identities are again what they were: it is attributed all the same.
+    """
+    begin(surroundings)
+    assert surroundings.poll()
+    surroundings.served.identities["10.0.7.7"] = 77
+    for moment in range(1, 1000):
+        around = surroundings.copy()
+        slept: list[bool] = []
+
+        def sleep(around: Surroundings = around, slept: list[bool] = slept) -> None:
+            slept.append(True)
+            del around.served.identities["10.0.7.7"]
+            around.served.records["probing"] += [probing(50, "10.0.7.7")]
+            assert around.poll(later=1)
+            around.served.identities["10.0.7.7"] = 77
+
+        assert around.poll(Process(at=moment, happens=sleep))
+        assert around.poll()
+        view = check_settled(around)
+        if not slept:
+            break
+        assert "77" in {each["employee_id"] for each in view.incidents.values()}, moment
+    assert moment > 30
+
+
+def test_the_identities_fetched_last_are_kept(surroundings: Surroundings) -> None:
+    """A poll stands still with identities in hand, and an IP changes hands meanwhile: who is attributed by
+    stored identities afterwards, while they can't be fetched, is attributed by the later ones.
+    """
+    begin(surroundings)
+    assert surroundings.poll()
+    surroundings.served.identities["10.0.7.7"] = 77
+    for moment in range(1, 1000):
+        around = surroundings.copy()
+        slept: list[bool] = []
+
+        def sleep(around: Surroundings = around, slept: list[bool] = slept) -> None:
+            slept.append(True)
+            around.served.identities["10.0.7.7"] = 78
+            assert around.poll(later=1)
+
+        assert around.poll(Process(at=moment, happens=sleep))
+        around.served.down = frozenset({"identities"})
+        around.served.records["probing"] += [probing(50, "10.0.7.7")]
+        assert around.poll()
+        view = check_settled(around)
+        wanted = "78" if slept else "77"
+        assert wanted in {each["employee_id"] for each in view.incidents.values()}, moment
+        if not slept:
+            break
     assert moment > 30
 
 
