@@ -30,6 +30,8 @@ PER_TYPE = 48
 DAY = 86_400.0
 PAGE = Path(__file__).parents[2] / "docs" / "upstream-faults.md"
 EVERY_SOURCE = "every source"
+# As many as are asked at once.
+FIRST_FOUR = "the first four"
 
 # What becomes of the faulty source's records that are new in the faulty poll. `others`: all but the bad ones.
 # `waiting`: they wait for their identity. `unseen`: they are not in what was served, and nobody can tell.
@@ -75,7 +77,8 @@ class Row:
     @property
     def faulty(self) -> tuple[str, ...]:
         """The sources that fail."""
-        return ALL_SOURCES if self.source == EVERY_SOURCE else (self.source,)
+        several = {EVERY_SOURCE: ALL_SOURCES, FIRST_FOUR: INCIDENT_TYPES[:4]}
+        return several.get(self.source, (self.source,))
 
 
 def gone(fault: str, source: str, reported: str, **more: Any) -> Row:
@@ -126,6 +129,7 @@ ROWS = (
     unnoticed("slow body", "executable"),
     unnoticed("slow start", "identities"),
     gone("dripping body", "other", "timeout", hurry=True),
+    gone("dripping body", FIRST_FOUR, "timeout", hurry=True),
     gone("dripping headers", "denial", "timeout", hurry=True),
     gone("100 Continue without end", "misuse", "timeout", hurry=True),
     # HTTP.
