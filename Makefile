@@ -1,6 +1,6 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit lint format lock openapi fuzz build clean
+.PHONY: help setup run test unit lint format lock openapi fuzz soak build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -57,6 +57,10 @@ openapi: ## Make functions/api/openapi.json, which is served, of openapi.yaml
 fuzz: ## Make 20,000 requests of the contract to a local run, and judge every answer (some 10 minutes)
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python -m tests.fuzz
+
+soak: ## Live through a year of hourly polls, faults and crashes, and account for every incident (some 15 minutes)
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python -m tests.soak
 
 build: setup ## Build what is deployed, into .aws-sam
 	@$(WITH_TOOLS) sam build

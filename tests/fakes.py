@@ -39,7 +39,7 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-@dataclass
+@dataclass(slots=True)
 class _Partition:
     """Items by sort key, and the sort keys in order (they are ASCII: text order is byte order)."""
 
@@ -235,7 +235,10 @@ class MemoryDynamoDB:
 
     def _delete(self, key: Item) -> None:
         pk, sk = _key_of(key)
-        self._partitions.get(pk, _Partition()).delete(sk)
+        if partition := self._partitions.get(pk):
+            partition.delete(sk)
+            if not partition.items:
+                del self._partitions[pk]
 
     def _check(self, condition: Condition, key: Item, operation: str) -> None:
         if not condition(self._find(key) or {}):

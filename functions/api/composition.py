@@ -11,10 +11,12 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from functions.api.changes import ChangesAnswers
 from functions.api.configuration import read_configuration
 from functions.api.incidents import IncidentAnswers
+from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
 from functions.api.signer import Signer
 from functions.api.state_of_request import StateOfRequest
-from functions.api.walk import Walker
+from functions.api.unattributed import UnattributedAnswers
+from functions.api.walker import Walker
 from shared.aws import make_dynamodb
 from shared.store.table import Table
 
@@ -37,10 +39,12 @@ def build(
     walker = Walker(table, configuration.retention)
     app = APIGatewayRestResolver()
     state = StateOfRequest(app, table)
+    requests = PageRequests(signer=signer, read_state=state.read)
     routes = Routes(
         app,
         state=state,
-        incidents=IncidentAnswers(walker=walker, signer=signer, read_state=state.read),
+        incidents=IncidentAnswers(requests, walker=walker),
+        unattributed=UnattributedAnswers(requests, table, configuration.retention),
         changes=ChangesAnswers(table, signer=signer, read_state=state.read),
         poll_interval_seconds=configuration.poll_interval_seconds,
     )

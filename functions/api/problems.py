@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from functions.api.walk import UnfinishedSearchError
+from functions.api.searches import UnfinishedSearchError
 from shared.domain.cursor import ExpiredCursorError, InvalidCursorError, MismatchedCursorError
 from shared.domain.token import ExpiredTokenError, InvalidTokenError
 

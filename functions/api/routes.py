@@ -25,6 +25,7 @@ from functions.api.parameters import (
     parse_page_parameters,
 )
 from functions.api.state_of_request import StateOfRequest
+from functions.api.unattributed import UnattributedAnswers
 
 ALLOWED_METHODS = ("GET", "HEAD")
 _OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -42,6 +43,7 @@ class Routes:
         *,
         state: StateOfRequest,
         incidents: IncidentAnswers,
+        unattributed: UnattributedAnswers,
         changes: ChangesAnswers,
         poll_interval_seconds: int,
         clock: Callable[[], float] = time.time,
@@ -49,6 +51,7 @@ class Routes:
         self._app = app
         self._state = state
         self._incidents = incidents
+        self._unattributed = unattributed
         self._changes = changes
         self._poll_interval_seconds = poll_interval_seconds
         self._clock = clock
@@ -58,6 +61,7 @@ class Routes:
         return {
             "/incidents": self.get_incidents,
             "/incidents/changes": self.get_changes,
+            "/incidents/unattributed": self.get_unattributed,
             "/employees/<employee_id>/incidents": self.get_employee_incidents,
             "/health": self.get_health,
             "/openapi.json": self.get_openapi,
@@ -71,6 +75,17 @@ class Routes:
         """One employee's incidents, in the same shape."""
         # The path comes percent-encoded.
         return self._page(parse_employee_id(unquote(employee_id)))
+
+    def get_unattributed(self) -> Answer:
+        """Incidents whose employee is not known yet, flat, a page at a time."""
+        parameters = parse_page_parameters(self._query())
+        self._accepted(formats.JSON)
+        request = self._unattributed.prepare(parameters)
+        return self._unless_had(
+            request.etag,
+            lambda: self._unattributed.headers(request),
+            lambda: self._unattributed.answer(request),
+        )
 
     def get_changes(self) -> Answer:
         """Incidents in the order in which they were taken in."""

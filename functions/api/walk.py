@@ -1,36 +1,9 @@
-"""Walking over a snapshot, a page of whole employees at a time."""
+"""What is walked over, and where a page of it begins."""
 
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from math import ceil
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from shared.domain.filters import NO_FILTERS, Filters
-from shared.domain.grouping import EmployeeGroup
-from shared.domain.retention import Retention
-from shared.store.incidents import (
-    Span,
-    StoredIncident,
-    count_incidents,
-    of_employee,
-    read_incidents,
-)
-from shared.store.keys import after_employee, after_incident
-from shared.store.table import Table
-
-# The rest of 1 MB is for what stands around the employees.
-MAX_PAGE_BYTES = 990_000
-# One employee alone may take this much; Lambda's limit of an answer is 6 MB, escapes included.
-MAX_EMPLOYEE_BYTES = 4_900_000
-# API Gateway gives up after 29 seconds; the last request may take some of them.
-SEARCH_SECONDS = 15.0
-_FIRST_FOLLOW_UP_ITEMS = 16
-# More than a request of 1 MB can hold.
-_MOST_ITEMS = 10_000
-_MAX_UNFINISHED = 8
-# Retry-After says one second.
-_RESUMED_WITHIN_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +20,25 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """What is walked over: a snapshot, filtered; one employee's incidents or everybody's, or with
+    ``unattributed`` those that nobody is known to have yet.
+    """
+
+    snapshot: Snapshot
+    filters: Filters = NO_FILTERS
+    employee_id: str | None = None
+    unattributed: bool = False
+
+    @property
+    def route(self) -> str:
+        """The path that is asked for; cursors are bound to it."""
+        if self.unattributed:
+            return "/incidents/unattributed"
+        return "/incidents" if self.employee_id is None else f"/employees/{self.employee_id}/incidents"
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """Where a page begins: at a sort key, and if that is in the middle of an employee with their counts.
 
@@ -58,254 +50,9 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """What is walked over: a snapshot, one employee's or everybody's incidents, filtered."""
+class PageKey:
+    """One page of one walk: where it begins (a sort key, None at the beginning) and how large it may be."""
 
-    snapshot: Snapshot
-    filters: Filters = NO_FILTERS
-    employee_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Employees in the order of their ids, and where the next page begins; None at the end."""
-
-    groups: list[EmployeeGroup]
-    next: Position | None
-
-
-type _Key = tuple[Walk, str | None, int]
-
-
-class UnfinishedSearchError(Exception):
-    """The time was up before a page could be filled; asked again, the search goes on where it stopped."""
-
-
-class Walker:
-    """Reads pages. It learns how many incidents an employee has, so as to read little more than a page.
-
-    A page that could not be filled in ``search_seconds`` is kept, the few newest of them, so that a client
-    that asks again gets further. ``search_seconds`` is counted on the ``monotonic`` clock.
-    """
-
-    def __init__(
-        self,
-        table: Table,
-        retention: Retention,
-        *,
-        search_seconds: float = SEARCH_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._table = table
-        self._retention = retention
-        self._search_seconds = search_seconds
-        self._monotonic = monotonic
-        self._seen_employees = 100
-        self._seen_incidents = 150
-        self._unfinished: dict[_Key, _Search] = {}
-
-    def under_way(self, walk: Walk, *, limit: int) -> Walk | None:
-        """The walk of the same query whose first page could not be filled just now, at its own snapshot.
-
-        Not one that was given up: whoever asks later wants the snapshot of their own time.
-        """
-        kept_since = self._monotonic() - _RESUMED_WITHIN_SECONDS
-        for (other, start_key, other_limit), search in self._unfinished.items():
-            same_query = (other.filters, other.employee_id) == (walk.filters, walk.employee_id)
-            first_page = start_key is None and other_limit == limit
-            if first_page and same_query and search.kept_at >= kept_since:
-                return other
-        return None
-
-    def read_page(self, walk: Walk, start: Position | None, *, limit: int) -> Page:
-        """The page of at most ``limit`` employees that begins at ``start`` (None: at the beginning).
-
-        It is under 1 MB unless one employee alone is larger, and under 5 MB at all: an employee who is larger
-        goes on on the next page. It is never empty unless nothing matches at all.
-        Raises :class:`UnfinishedSearchError`.
-        """
-        key = (walk, start.sort_key if start else None, limit)
-        search = self._unfinished.pop(key, None) or _Search(_GrowingPage(limit, start))
-        deadline = self._monotonic() + self._search_seconds
-        while not search.filled and self._fill(walk, start, search):
-            if self._monotonic() >= deadline:
-                return self._stop(key, search)
-        search.filled = True
-        while search.needs_counting and self._count(walk, search):
-            if self._monotonic() >= deadline:
-                self._keep(key, search)
-                raise UnfinishedSearchError("the time was up: ask again, and the search goes on")
-        return self._finish(walk, search)
-
-    def _fill(self, walk: Walk, start: Position | None, search: "_Search") -> bool:
-        """Make one request for the page; False when it is full or the walk is at its end."""
-        incidents, search.after = read_incidents(
-            self._table,
-            _span(walk, start),
-            after=search.after,
-            snapshot=walk.snapshot.sequence,
-            oldest_kept=self._retention.oldest_kept(walk.snapshot.as_of),
-            limit=self._items_to_look_at(walk, search),
-            filters=walk.filters,
-        )
-        page_has_room = all(search.page.take(incident) for incident in incidents)
-        return page_has_room and search.after is not None
-
-    def _items_to_look_at(self, walk: Walk, search: "_Search") -> int | None:
-        """As many as the employees still wanted are likely to have; None: as many as a request can.
-
-        Doubling with each request, so that neither an employee with very many incidents nor a filter that
-        lets few of them through costs very many requests.
-        """
-        if walk.employee_id is not None:
-            return None
-        likely = ceil(search.page.employees_wanted * self._seen_incidents / self._seen_employees)
-        at_least = search.at_least
-        search.at_least = max(
-            2 * at_least, _FIRST_FOLLOW_UP_ITEMS, likely if walk.filters != NO_FILTERS else 0
-        )
-        return min(max(likely, at_least), _MOST_ITEMS)
-
-    def _stop(self, key: "_Key", search: "_Search") -> Page:
-        """The time is up: the employees that are whole, if there is one more to begin the next page with."""
-        if len(search.page.groups) > 1:
-            search.page.groups.pop()
-            return Page(search.page.groups, _after(search.page.groups[-1]))
-        self._keep(key, search)
-        raise UnfinishedSearchError("the time was up: ask again, and the search goes on")
-
-    def _keep(self, key: _Key, search: "_Search") -> None:
-        """Keep the search for a client that asks again; of very many the newest few."""
-        search.kept_at = self._monotonic()
-        self._unfinished[key] = search
-        if len(self._unfinished) > _MAX_UNFINISHED:
-            del self._unfinished[next(iter(self._unfinished))]
-
-    def _finish(self, walk: Walk, search: "_Search") -> Page:
-        page = search.page
-        if page.cut_after is not None:
-            group = page.groups[-1]
-            group.counts = group.counts or search.counts
-            return Page(page.groups, Position(after_incident(page.cut_after), group.counts))
-        if not page.full:
-            return Page(page.groups, None)
-        if walk.filters == NO_FILTERS:
-            self._seen_employees += len(page.groups)
-            self._seen_incidents += page.incidents
-        return Page(page.groups, _after(page.groups[-1]))
-
-    def _count(self, walk: Walk, search: "_Search") -> bool:
-        """Count a request's worth of the employee who had to be cut; False when all are counted."""
-        counts, search.counted_up_to = count_incidents(
-            self._table,
-            of_employee(search.page.groups[-1].employee_id),
-            after=search.counted_up_to,
-            snapshot=walk.snapshot.sequence,
-            oldest_kept=self._retention.oldest_kept(walk.snapshot.as_of),
-            filters=walk.filters,
-        )
-        search.counts += counts
-        return search.counted_up_to is not None
-
-    def is_known(self, walk: Walk) -> bool:
-        """Whether the walk's employee has any incident in its snapshot, whatever the filters hide."""
-        after, limit = None, 1
-        while True:
-            incidents, after = read_incidents(
-                self._table,
-                of_employee(walk.employee_id or ""),
-                after=after,
-                snapshot=walk.snapshot.sequence,
-                oldest_kept=self._retention.oldest_kept(walk.snapshot.as_of),
-                limit=limit,
-            )
-            if incidents or after is None:
-                return bool(incidents)
-            limit = min(4 * limit, _MOST_ITEMS)
-
-
-class _GrowingPage:
-    """A page while it is filled, in the order of the walk.
-
-    ``full``: a further incident was refused, so there is a further page. ``cut_after``: the sort key after
-    which the last employee had to be cut.
-    """
-
-    def __init__(self, limit: int, start: Position | None) -> None:
-        self.groups: list[EmployeeGroup] = []
-        self.incidents = 0
-        self.full = False
-        self.cut_after: str | None = None
-        self._limit = limit
-        self._counts = start.counts if start else None
-        self._size = 0
-        self._last_sort_key = ""
-
-    @property
-    def employees_wanted(self) -> int:
-        """One more than the page can hold yet: seeing that one tells that there is a further page."""
-        return self._limit + 1 - len(self.groups)
-
-    def take(self, incident: StoredIncident) -> bool:
-        """Take the next incident; False if the page is full without it.
-
-        An incident that is refused is there all the same, so the page after this one is never empty.
-        """
-        if not self.groups or self.groups[-1].employee_id != incident.employee_id:
-            if len(self.groups) == self._limit:
-                return self._refuse()
-            # Only the first employee of a page can be one whom the page before has cut.
-            self.groups.append(EmployeeGroup(incident.employee_id, None if self.groups else self._counts))
-            self._size += self.groups[-1].size
-        size = _size_in_answer(incident.json)
-        if self._size + size > MAX_PAGE_BYTES and len(self.groups) > 1:
-            self.groups.pop()
-            return self._refuse()
-        if self._size + size > MAX_EMPLOYEE_BYTES and self.incidents:
-            self.cut_after = self._last_sort_key
-            return self._refuse()
-        self.groups[-1].add(incident.priority, incident.json)
-        self.incidents += 1
-        self._size += size
-        self._last_sort_key = incident.sort_key
-        return True
-
-    def _refuse(self) -> bool:
-        self.full = True
-        return False
-
-
-@dataclass(slots=True)
-class _Search:
-    """A page under way: what it has, the sort key that was looked at last, the size of the next request, and
-    when it was kept for a client that asks again (monotonic).
-
-    Where its last employee had to be cut, also the counts of their incidents so far, and up to which key.
-    """
-
-    page: _GrowingPage
-    after: str | None = None
-    at_least: int = 1
-    filled: bool = False
-    kept_at: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    counted_up_to: str | None = None
-
-    @property
-    def needs_counting(self) -> bool:
-        """Whether the page ends in the middle of an employee whose counts no earlier page has brought."""
-        return self.page.cut_after is not None and self.page.groups[-1].counts is None
-
-
-def _span(walk: Walk, start: Position | None) -> Span:
-    span = of_employee(walk.employee_id) if walk.employee_id else Span()
-    return Span(start.sort_key, span.high) if start else span
-
-
-def _after(group: EmployeeGroup) -> Position:
-    return Position(after_employee(group.employee_id))
-
-
-def _size_in_answer(incident: str) -> int:
-    """Bytes of an incident in Lambda's answer, where the body is a JSON string: quotes are escaped."""
-    return len(incident) + incident.count('"') + incident.count("\\") + len(",")
+    walk: Walk
+    start: str | None
+    limit: int

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING
 
@@ -77,33 +78,45 @@ class Notifier:
     ) -> Told:
         """Publish all up to the entry ``projected``, while there is time; the next poll goes on.
 
+        Neither the topic's nor the table's errors are raised: what there is to tell of is stored.
         ``now`` and ``until``, when this poll is over at the latest, are epoch seconds.
         """
-        if since.sequence >= projected or not claim(
-            self._table, since, poll_id=poll_id, now=now, until=until
-        ):
-            return Told()
-        told, done = Told(), since
-        if self._topic:
-            for batch in self._batches(since, projected):
-                if not has_time():
-                    break
-                try:
+        published = 0
+        try:
+            if since.sequence < projected and claim(
+                self._table, since, poll_id=poll_id, now=now, until=until
+            ):
+                move_to = partial(move, self._table, poll_id=poll_id)
+                for incidents in self._publish(since, projected, move_to, until, has_time):
+                    published += incidents
+        except (BotoCoreError, ClientError) as error:
+            return Told(published, error=type(error).__name__)
+        return Told(published)
+
+    def _publish(
+        self,
+        since: Notified,
+        projected: int,
+        move_to: Callable[..., bool],
+        until: float,
+        has_time: Callable[[], bool],
+    ) -> Iterator[int]:
+        """Publish message by message, each time saying how many incidents it had, and move the pointer."""
+        done = since
+        try:
+            if self._topic:
+                for batch in self._batches(since, projected):
+                    if not has_time():
+                        return
                     self._topic.publish(make_message(batch))
-                except (BotoCoreError, ClientError) as error:
-                    told = Told(told.incidents, error=type(error).__name__)
-                    break
-                told = Told(told.incidents + len(batch))
-                done = Notified(batch[-1].sequence - 1, batch[-1].position + 1)
-                if not move(self._table, done, poll_id=poll_id, until=until):
-                    return told
-            else:
-                done = Notified(projected)
-        else:
+                    yield len(batch)
+                    done = Notified(batch[-1].sequence - 1, batch[-1].position + 1)
+                    if not move_to(done, until=until):
+                        return
             done = Notified(projected)
-        # Given back: the next poll need not wait until this one would have been over.
-        move(self._table, done, poll_id=poll_id, until=0.0)
-        return told
+        finally:
+            # Given back: the next poll need not wait until this one would have been over.
+            move_to(done, until=0.0)
 
     def _batches(self, since: Notified, projected: int) -> Iterator[Sequence[Notable]]:
         """A message's worth at a time; read only as far as is published."""

@@ -2,8 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -21,6 +21,7 @@ from functions.poller.summary import (
 )
 from functions.poller.upstream import Upstream
 from shared.domain.attribution import Identities
+from shared.domain.incident import Incident
 from shared.domain.poll_report import IDENTITIES_SOURCE, PollError, PollReport
 from shared.domain.retention import Retention
 from shared.domain.window import Window, digest_ids
@@ -29,7 +30,7 @@ from shared.store.identities import read_identities, store_identities
 from shared.store.projection import project_committed
 from shared.store.records import known_ids
 from shared.store.signing_keys import rotate_signing_keys
-from shared.store.state import State, read_state, record_attempt, record_attributed_with
+from shared.store.state import State, read_state, record_attributed_with, record_report
 from shared.store.table import Table
 from shared.store.unattributed import read_open
 
@@ -39,6 +40,7 @@ _REPORT_SECONDS = 15.0
 # Telling of new incidents may take of these, but for the last.
 _LAST_SECONDS = 5.0
 _IDENTITIES_GOOD_FOR_SECONDS = 24 * 3600
+_DAY_SECONDS = 24 * 3600
 # Looking up more ids than this costs more than storing the digests that would have spared it.
 _LOOKUPS_WORTH_DIGESTS = 100
 
@@ -109,13 +111,13 @@ class Poller:
         self._store_digests(taken, look_ups, commit)
         if taken.identities:
             store_identities(self._table, taken.identities, fetched_at=attempt.at)
-        report = make_report(
-            read_state(self._table).report,
-            taken,
+        _, report = record_report(
+            self._table,
+            lambda latest: make_report(
+                latest, taken, attempted_at=attempt.at, duration_ms=self._milliseconds_since(attempt)
+            ),
             attempted_at=attempt.at,
-            duration_ms=self._milliseconds_since(attempt),
         )
-        record_attempt(self._table, report)
         told = self._notifier.tell(
             notified,
             commit.sequence,
@@ -141,20 +143,20 @@ class Poller:
         tried_with = identities.digest if identities else ""
         # Records wait until the identities say something that they were not tried with yet.
         try_again = bool(identities and state.totals.unattributed and state.attributed_with != tried_with)
-        decisions = decide(
-            taken.windows.values(),
-            new_ids=new_ids,
-            waiting=read_open(self._table) if try_again else (),
-            identities=identities,
-        )
+        waiting: Sequence[Incident] = ()
+        counted = state
+        if try_again or self._is_recount_due(state, attempt.at):
+            waiting = self._read_waiting(attempt.at)
+            counted = replace(state, totals=replace(state.totals, unattributed=len(waiting)))
+        decisions = decide(taken.windows.values(), new_ids=new_ids, waiting=waiting, identities=identities)
         commit = commit_decisions(
             self._table,
-            state,
+            counted,
             decisions,
             poll_id=attempt.poll_id,
             tried_with=tried_with,
             # An empty upstream is a success too: from the first entry on there is data, of no incidents.
-            even_if_empty=bool(taken.windows) and state.projected == 0,
+            even_if_empty=counted != state or bool(taken.windows and state.projected == 0),
             retention=self._retention,
             clock=self._clock,
             has_time=lambda: self._monotonic() < attempt.started + attempt.seconds_left - _REPORT_SECONDS,
@@ -162,6 +164,19 @@ class Poller:
         if try_again and commit.sequence == state.projected and not commit.superseded:
             record_attributed_with(self._table, tried_with, at=state.projected)
         return commit
+
+    def _is_recount_due(self, state: State, now: float) -> bool:
+        """Whether those that wait have to be counted: retention takes them without a word, so once a day."""
+        last_day, day = (int(moment) // _DAY_SECONDS for moment in (state.report.attempted_at, now))
+        return bool(self._retention.days and state.totals.unattributed and last_day != day)
+
+    def _read_waiting(self, now: float) -> Sequence[Incident]:
+        """All that wait and are not past their time; DynamoDB deletes those that are, in its own time."""
+        return [
+            incident
+            for incident in read_open(self._table)
+            if not self._retention.is_too_old(incident.timestamp, now)
+        ]
 
     def _stored_identities(self, state: State, now: float) -> Identities | None:
         """The last good identities, if they are fresh enough to attribute by."""
@@ -175,13 +190,17 @@ class Poller:
         return identities if now - fetched_at <= _IDENTITIES_GOOD_FOR_SECONDS else None
 
     def _store_digests(self, taken: TakenSources, look_ups: Mapping[str, "_LookUp"], commit: Commit) -> None:
-        """Remember the hours of those sources all of whose records are in the store now."""
+        """Remember the hours all of whose records are in the store now: nobody looks them up again."""
         committed = {decision.record_id for decision in commit.decisions}
         for kind, look_up in look_ups.items():
-            taken_in_full = look_up.new_ids <= committed
             worth_it = bool(committed) or look_up.asked_for > _LOOKUPS_WORTH_DIGESTS
-            if look_up.asked_for and taken_in_full and worth_it:
-                digests = _digest_hours(taken.windows[kind])
+            if look_up.asked_for and worth_it:
+                missing = look_up.new_ids - committed
+                digests = {
+                    hour: digest_ids(ids)
+                    for hour, ids in taken.windows[kind].ids_by_hour().items()
+                    if missing.isdisjoint(ids)
+                }
                 store_digests(self._table, kind, digests, sequence=commit.sequence)
 
     def _report_crash(self, attempt: "_Attempt", error: Exception) -> PollSummary:
@@ -190,9 +209,11 @@ class Poller:
         duration_ms = self._milliseconds_since(attempt)
         known: dict[str, Any] = {}
         try:
-            state = read_state(self._table)
-            report = state.report.crashed(crash, duration_ms=duration_ms)
-            record_attempt(self._table, report)
+            state, report = record_report(
+                self._table,
+                lambda latest: latest.crashed(crash, duration_ms=duration_ms),
+                attempted_at=attempt.at,
+            )
             known = describe_report(report, now=self._clock()) | {"unattributed": state.totals.unattributed}
         except Exception as second:  # the first error is the one to be raised
             error.add_note(f"The failure could not be noted in the state: {type(second).__name__}")
@@ -255,7 +276,3 @@ class _LookUp:
 
     new_ids: set[str]
     asked_for: int
-
-
-def _digest_hours(window: Window) -> Mapping[int, bytes]:
-    return {hour: digest_ids(ids) for hour, ids in window.ids_by_hour().items()}

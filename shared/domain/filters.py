@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+
+from shared.domain.incident import Incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,16 @@ class Filters:
     types: tuple[str, ...] = ()
     since: str | None = None
     until: str | None = None
+
+    def match(self, incident: Incident) -> bool:
+        """Whether the incident is one that is asked for."""
+        timestamp = Decimal(incident.timestamp)
+        return (
+            (not self.priorities or incident.priority in self.priorities)
+            and (not self.types or incident.type in self.types)
+            and (self.since is None or Decimal(self.since) <= timestamp)
+            and (self.until is None or timestamp < Decimal(self.until))
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Only what is set, as plain JSON values."""

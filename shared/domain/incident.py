@@ -73,8 +73,8 @@ class Incident:
     ip: str | None
     fields: Mapping[str, JsonValue]
 
-    def render(self, employee_id: str) -> str:
-        """The JSON that clients get, attributed to ``employee_id``."""
+    def render(self, employee_id: str | None) -> str:
+        """The JSON that clients get, attributed to ``employee_id`` (None: nobody is known to have the IP)."""
         return render(
             {
                 "id": self.id,

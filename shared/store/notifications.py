@@ -32,12 +32,14 @@ def start_notified(table: Table, notified: Notified) -> None:
 def claim(table: Table, seen: Notified, *, poll_id: str, now: float, until: float) -> bool:
     """Take the lease at the pointer that was ``seen``; False if another poll has it or has moved the pointer.
 
-    A poll that dies loses it by time: ``until`` (epoch seconds) is when this one is over at the latest.
+    A poll that dies loses it by time: ``until`` (epoch seconds) is when this one is over at the latest. One
+    whose claim is repeated, because the answer had got lost, has it already.
     """
     return table.update(
         NOTIFIED_KEY,
         expression="SET lease_by = :poll_id, lease_until = :until",
-        condition="#sequence = :sequence AND #position = :position AND lease_until < :now",
+        condition="#sequence = :sequence AND #position = :position AND lease_until < :now"
+        " OR lease_by = :poll_id",
         names=_NAMES,
         values={
             ":poll_id": {"S": poll_id},
@@ -49,11 +51,15 @@ def claim(table: Table, seen: Notified, *, poll_id: str, now: float, until: floa
 
 
 def move(table: Table, notified: Notified, *, poll_id: str, until: float) -> bool:
-    """Move the pointer and keep the lease ``until`` then; False if another poll has the lease by now."""
+    """Move the pointer and keep the lease ``until`` then; False if another poll has the lease by now.
+
+    Only forward: a request that was given up as lost may arrive after those that followed it.
+    """
     return table.update(
         NOTIFIED_KEY,
         expression="SET #sequence = :sequence, #position = :position, lease_until = :until",
-        condition="lease_by = :poll_id",
+        condition="lease_by = :poll_id AND #sequence < :sequence"
+        " OR lease_by = :poll_id AND #sequence = :sequence AND #position <= :position",
         names=_NAMES,
         values={":poll_id": {"S": poll_id}, ":until": {"N": f"{until:.3f}"}, **_place(notified)},
     )

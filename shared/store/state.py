@@ -1,6 +1,7 @@
 """The one small item that says where the store is and how the poller does."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.domain.journal import Entry, Totals
@@ -9,6 +10,8 @@ from shared.store.keys import STATE_KEY
 from shared.store.table import Item, Table
 
 _FAR_AHEAD_SECONDS = 3600
+# Others report in between once in a blue moon.
+_REPORT_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +58,58 @@ def advance_state(table: Table, entry: Entry) -> bool:
     )
 
 
-def record_attempt(table: Table, report: PollReport) -> bool:
+def record_attempt(table: Table, report: PollReport, *, on_top_of: PollReport | None = None) -> bool:
     """Take in the report of a poll, counters included. False if a later attempt has reported already.
 
-    An attempt of more than an hour ahead is of a clock that was wrong: it does not stop the reports after it.
+    ``on_top_of`` is the report that this one was made from: False also if that is not the latest any more. An
+    attempt of more than an hour ahead is of a clock that was wrong: it does not stop the reports after it.
     """
     succeeded = report.last_error is None
+    values: Item = {
+        ":report": {"S": json.dumps(report.to_json(), separators=(",", ":"))},
+        ":attempt": {"N": f"{report.attempted_at:.6f}"},
+        ":one": {"N": "1"},
+    }
+    far_ahead = report.attempted_at + _FAR_AHEAD_SECONDS
+    if on_top_of is None:
+        condition = "attribute_not_exists(#attempt) OR #attempt < :attempt OR #attempt > :far_ahead"
+        values[":far_ahead"] = {"N": f"{far_ahead:.6f}"}
+    elif report.attempted_at <= on_top_of.attempted_at <= far_ahead:
+        return False
+    elif on_top_of.attempted_at:
+        condition = "#attempt = :latest"
+        values[":latest"] = {"N": f"{on_top_of.attempted_at:.6f}"}
+    else:
+        condition = "attribute_not_exists(#attempt)"
     return table.update(
         STATE_KEY,
         expression="SET #report = :report, #attempt = :attempt ADD #polls :one, #outcome :one",
-        condition="attribute_not_exists(#attempt) OR #attempt < :attempt OR #attempt > :far_ahead",
+        condition=condition,
         names={
             **_names("report", "attempt", "polls"),
             "#outcome": "successful_updates" if succeeded else "failed_updates",
         },
-        values={
-            ":report": {"S": json.dumps(report.to_json(), separators=(",", ":"))},
-            ":attempt": {"N": f"{report.attempted_at:.6f}"},
-            ":far_ahead": {"N": f"{report.attempted_at + _FAR_AHEAD_SECONDS:.6f}"},
-            ":one": {"N": "1"},
-        },
+        values=values,
     )
+
+
+def record_report(
+    table: Table, make: Callable[[PollReport], PollReport], *, attempted_at: float
+) -> tuple[State, PollReport]:
+    """Take in the report that ``make`` makes on top of the latest one, as :func:`record_attempt` does.
+
+    It is made anew when another poll has reported since the latest was read: what that one knows stays.
+    Returns the state before, and the report.
+    """
+    for _ in range(_REPORT_TRIES):
+        state = read_state(table)
+        if state.report.attempted_at == attempted_at:
+            return state, state.report
+        report = make(state.report)
+        if record_attempt(table, report, on_top_of=state.report) or state.report.attempted_at > attempted_at:
+            return state, report
+    record_attempt(table, report)
+    return state, report
 
 
 def record_attributed_with(table: Table, digest: str, *, at: int) -> bool:

@@ -13,6 +13,9 @@ from shared.store.table import Item, Table
 # A walk over them that began before one was resolved still shows it, for the 24 hours that a cursor is
 # good; kept twice as long.
 _RESOLVED_KEPT_SECONDS = 48 * 3600
+# Sort keys are hexadecimal digits: one below all of them and one above.
+_FIRST = "0"
+_LAST = "g"
 
 
 def add(table: Table, incidents: Sequence[Incident], *, sequence: int, retention: Retention) -> None:
@@ -40,7 +43,32 @@ def resolve(table: Table, incident_ids: Sequence[str], *, sequence: int, resolve
 def read_open(table: Table) -> Iterator[Incident]:
     """All that wait still. Read only when the identities have changed: it costs what there is."""
     for item in table.query(UNATTRIBUTED, where="attribute_not_exists(resolved_sequence)"):
-        yield decode_incident(parse(item["incident"]["S"]), None)  # type: ignore[arg-type]
+        yield _decode(item)
+
+
+def read_waiting(
+    table: Table, *, start: str | None, after: str | None, snapshot: int, limit: int
+) -> tuple[list[Incident], str | None]:
+    """One request of a walk over those that wait at ``snapshot`` (a sequence), and the key to go on after.
+
+    ``start`` is the sort key that the walk begins at, ``limit`` how many items the request looks at at most.
+    """
+    items, go_on_after = table.query_page(
+        UNATTRIBUTED,
+        between=(start or _FIRST, _LAST),
+        after=after,
+        limit=limit,
+        # Written twice because AND binds closer than OR.
+        where="#sequence <= :snapshot AND attribute_not_exists(resolved_sequence)"
+        " OR #sequence <= :snapshot AND resolved_sequence > :snapshot",
+        names={"#sequence": "sequence"},
+        values={":snapshot": {"N": str(snapshot)}},
+    )
+    return [_decode(item) for item in items], go_on_after
+
+
+def _decode(item: Item) -> Incident:
+    return decode_incident(parse(item["incident"]["S"]), None)  # type: ignore[arg-type]
 
 
 def _encode(incident: Incident, sequence: int, retention: Retention) -> Item:

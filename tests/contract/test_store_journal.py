@@ -19,6 +19,7 @@ from shared.store.state import (
     read_state,
     record_attempt,
     record_attributed_with,
+    record_report,
 )
 from shared.store.table import Table
 from tests.contract.disturbed import SteppingClient
@@ -211,6 +212,28 @@ class TestState:
         record_attempt(store, make_report(1_700_000_000.0 + 10 * 86_400))
         assert record_attempt(store, make_report(1_700_000_000.0, failed=True)) is True
         assert read_state(store).report.attempted_at == 1_700_000_000.0
+
+    def test_a_report_stands_on_the_latest_one(self, store: Table) -> None:
+        """One that was made on top of another that is no longer the latest is made anew; one is made even
+        where the state has an attempt but, of an earlier version, no report.
+        """
+        record_attempt(store, make_report(1.0))
+        seen: list[float] = []
+
+        def make(latest: PollReport) -> PollReport:
+            seen.append(latest.attempted_at)
+            if latest.attempted_at == 1.0:
+                record_attempt(store, make_report(2.0))
+            return make_report(3.0, failed=True)
+
+        assert record_report(store, make, attempted_at=3.0)[1] == make_report(3.0, failed=True)
+        assert seen == [1.0, 2.0]
+        assert record_report(store, make, attempted_at=3.0)[1] == make_report(3.0, failed=True)
+        state = read_state(store)
+        assert (state.polls, state.failed_updates) == (3, 1)
+        store.put_many([{"pk": {"S": "STATE"}, "sk": {"S": "STATE"}, "attempt": {"N": "3"}}])
+        record_report(store, lambda latest: make_report(4.0), attempted_at=4.0)
+        assert read_state(store).report == make_report(4.0)
 
     @pytest.mark.ministack_only(reason="moto checks a condition and writes in two steps; threads get between")
     def test_reports_at_once_count_what_they_say(self, store: Table) -> None:

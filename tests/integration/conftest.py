@@ -18,10 +18,13 @@ from functions.api import composition as api_composition
 from functions.api.changes import ChangesAnswers
 from functions.api.handler import lambda_handler as api_handler
 from functions.api.incidents import IncidentAnswers
+from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
+from functions.api.searches import SEARCH_SECONDS
 from functions.api.signer import Signer
 from functions.api.state_of_request import StateOfRequest
-from functions.api.walk import SEARCH_SECONDS, Walker
+from functions.api.unattributed import UnattributedAnswers
+from functions.api.walker import Walker
 from functions.poller import composition as poller_composition
 from functions.poller import upstream
 from functions.poller.handler import lambda_handler as poller_handler
@@ -223,10 +226,18 @@ class Reader:
         walker = Walker(table, retention or Retention(0), search_seconds=search_seconds, monotonic=monotonic)
         self._app = APIGatewayRestResolver()
         state = StateOfRequest(self._app, table)
+        requests = PageRequests(signer=signer, read_state=state.read, clock=clock)
         routes = Routes(
             self._app,
             state=state,
-            incidents=IncidentAnswers(walker=walker, signer=signer, read_state=state.read, clock=clock),
+            incidents=IncidentAnswers(requests, walker=walker),
+            unattributed=UnattributedAnswers(
+                requests,
+                table,
+                retention or Retention(0),
+                search_seconds=search_seconds,
+                monotonic=monotonic,
+            ),
             changes=ChangesAnswers(
                 table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic
             ),
@@ -265,6 +276,7 @@ class History:
         self.sns = MemorySNS()
         self.priorities = priorities
         self.summaries: list[PollSummary] = []
+        self.monotonic: Callable[[], float] = time.monotonic
         self.upstream = MemoryUpstream()
         self.clock = clock
         self.retention = retention or Retention(0)
@@ -339,6 +351,7 @@ class History:
             upstream=self.upstream,
             notifier=Notifier(table, Topic("arn:topic", client=self.sns), self.priorities),  # type: ignore[arg-type]
             observe=self.summaries.append,
+            monotonic=lambda: self.monotonic(),
             retention=self.retention,
             concurrency=1,
             clock=self.clock,  # type: ignore[arg-type]

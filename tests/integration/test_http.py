@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from functions.api import walk as walk_module
+from functions.api import walker as walk_module
 from local.simulator import Simulator, SimulatorSettings, faults
 from shared.store.table import Table
 from tests.fakes import Clock

@@ -11,9 +11,10 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.api import composition, routes, walk
+from functions.api import composition, routes, walker
 from functions.api.handler import lambda_handler
-from functions.api.walk import Walker
+from functions.api.unattributed import UnattributedAnswers
+from functions.api.walker import Walker
 from local.lambda_context import LambdaContext
 from local.simulator import Simulator, SimulatorSettings, faults
 from shared.domain.cursor import CURSOR_SECONDS, Cursor, sign_cursor
@@ -26,10 +27,11 @@ from tests.fuzz.conformance import TRANSPORT_HEADERS, Contract
 CONTRACT = Contract()
 PAGES = "/incidents"
 EMPLOYEE = "/employees/{employee_id}/incidents"
+WAITING = "/incidents/unattributed"
 CHANGES = "/incidents/changes"
 HEALTH = "/health"
 DOCUMENT = "/openapi.json"
-PATHS = (PAGES, EMPLOYEE, CHANGES, HEALTH, DOCUMENT)
+PATHS = (PAGES, EMPLOYEE, WAITING, CHANGES, HEALTH, DOCUMENT)
 # Only the gateway in front of the service answers so.
 GATEWAY_STATUSES = {"401", "403", "413", "429", "502", "504", "4XX", "5XX"}
 # Shapes that are closed, and where they are served.
@@ -38,6 +40,7 @@ SHAPES = {
     "Snapshot": PAGES,
     "EmployeeGroups": PAGES,
     "IncidentGroup": PAGES,
+    "UnattributedPage": WAITING,
     "Changes": CHANGES,
     "DetectionFinding": CHANGES,
     "Problem": PAGES,
@@ -128,12 +131,16 @@ def code(taken: Taken) -> str:
 @pytest.fixture
 def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPatch) -> list[Taken]:
     """Answers of every kind that the service has, from its first second to its last."""
-    simulator = Simulator(SimulatorSettings(seed=5, records_per_type=6, identities=12))
+    simulator = Simulator(
+        SimulatorSettings(
+            seed=5, records_per_type=12, identities=12, identity_lag_seconds=3e8, identity_lag_rate=0.5
+        )
+    )
     service = make_service(simulator)
     asker = Asker()
     ask = asker.ask
 
-    assert [each.status for each in asker.everywhere()] == [503, 503, 503, 503, 200]
+    assert [each.status for each in asker.everywhere()] == [503, 503, 503, 503, 503, 200]
 
     simulator.faults.add("/incidents/denial/", faults.status(503), times=None)
     service.poll()
@@ -154,7 +161,7 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
     largest = max(everybody, key=lambda each: sum(group["count"] for group in everybody[each].values()))
     asker.employee_id = largest
     with monkeypatch.context() as patch:
-        patch.setattr(walk, "MAX_EMPLOYEE_BYTES", 100)
+        patch.setattr(walker, "MAX_EMPLOYEE_BYTES", 100)
         part = ask(EMPLOYEE)
     assert json.loads(part.body)["has_more"]
     assert "Link" in part.headers
@@ -169,12 +176,19 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
     token = json.loads(ask(CHANGES, limit=1000).body)["next_token"]
     assert json.loads(ask(CHANGES, token=token).body)["data"] == []
 
-    for path in (PAGES, EMPLOYEE, CHANGES):
+    for path in (PAGES, EMPLOYEE, WAITING, CHANGES):
         assert ask(path, have=ask(path).headers["ETag"]).status == 304
     assert {code(each) for each in asker.everywhere(limits="1")} == {"invalid_parameter"}
-    for path in (PAGES, EMPLOYEE):
+    waiting = ask(WAITING, limit=2)
+    assert json.loads(waiting.body)["has_more"]
+    assert "Link" in waiting.headers
+    ask(WAITING, cursor=json.loads(waiting.body)["next_cursor"], limit=500)
+    assert json.loads(ask(WAITING, until="0.5").body)["data"] == []
+    for path in (PAGES, EMPLOYEE, WAITING):
         assert code(ask(path, cursor="forged")) == "cursor_invalid"
-        assert code(ask(path, limit=0) if path == PAGES else ask(path, type="flood")) == "invalid_parameter"
+        assert (
+            code(ask(path, limit=0) if path != EMPLOYEE else ask(path, type="flood")) == "invalid_parameter"
+        )
     assert code(ask(PAGES, cursor=page["next_cursor"], type="misuse")) == "cursor_mismatch"
     assert code(ask(EMPLOYEE, cursor=page["next_cursor"])) == "cursor_mismatch"
     assert code(ask(CHANGES, token=page["next_cursor"])) == "token_invalid"
@@ -192,7 +206,7 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
 
     key = read_signing_keys(Table(service.table_name, client=_client(service))).newest
     assert key
-    for path in (PAGES, EMPLOYEE):
+    for path in (PAGES, EMPLOYEE, WAITING):
         assert (
             code(ask(path, cursor=_old_cursor(path.replace("{employee_id}", employee_id), key)))
             == "cursor_expired"
@@ -205,6 +219,11 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
         assert code(ask(PAGES, limit=1, until="1")) == "search_unfinished"
         patch.setattr(Table, "query_page", functools.partialmethod(_one_at_a_time, Table.query_page))
         assert code(ask(EMPLOYEE)) == "search_unfinished"
+        patch.setattr(
+            composition, "UnattributedAnswers", functools.partial(UnattributedAnswers, search_seconds=0.0)
+        )
+        service.forget_clients()
+        assert code(ask(WAITING, until="1")) == "search_unfinished"
     with monkeypatch.context() as patch:
         # Old data of a poller that should have come by four times since.
         patch.setenv("POLL_INTERVAL_SECONDS", "1")

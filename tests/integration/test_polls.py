@@ -16,8 +16,10 @@ from shared.store.entries import read_entry
 from shared.store.incidents import FIRST, Span, read_incidents
 from shared.store.state import read_state
 from shared.store.table import Table
+from tests.fakes import Clock
 
 ALL = 10 * len(INCIDENT_TYPES)
+BEGINNING = 1_795_413_600.0
 
 
 class FixedCredentials:
@@ -150,3 +152,51 @@ def test_a_crash_is_noted_and_raised(make_poller: Any, table: Table, monkeypatch
     error = state.report.last_error
     assert error is not None
     assert (error.error_class, error.message) == ("internal", "the poll ended with OSError")
+
+
+def test_a_first_poll_in_portions_never_starts_over(
+    make_history: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far more records than there is time for: each poll takes some of them in, in the order of time, and
+    looks up only what those before it left; in the end each is there once and nothing is looked up any more.
+    """
+    monkeypatch.setattr("shared.domain.journal.MAX_ENTRY_RECORDS", 50)
+    history = make_history(clock=Clock(BEGINNING), priorities=())
+    total = 3_000
+    history.upstream.records = {
+        kind: [
+            f'{{"employee_id":{number},"priority":"low","timestamp":{BEGINNING - 600_000 + 200 * number}}}'
+            for number in range(offset, total, 2)
+        ]
+        for offset, kind in enumerate(("misuse", "unauthorized"))
+    }
+    # Half a minute for each entry: there is time for eight.
+    history.monotonic = lambda: (
+        30.0
+        * sum(
+            name == "PutItem" and request["Item"]["pk"]["S"] == "JOURNAL"
+            for name, request in history.client.requests
+        )
+    )
+    looked_up, taken_in = [], []
+    for _ in range(40):
+        history.clock.now += 300
+        before = len(history.client.requests)
+        summary = history.poll()
+        taken_in.append(summary.new_incidents)
+        looked_up.append(
+            sum(
+                len(request["Keys"]) if name == "BatchGetItem" else 0
+                for name, request in history.client.requests[before:]
+            )
+        )
+        if not summary.new_incidents:
+            break
+    assert sum(taken_in) == total
+    assert taken_in == [400] * 7 + [200, 0]
+    assert taken_in[-1] == looked_up[-1] == 0
+    # At most the hours that a portion ended in are looked up twice.
+    left = [total - sum(taken_in[:poll]) for poll in range(len(taken_in))]
+    assert all(asked <= rest + 2 * 36 for asked, rest in zip(looked_up, left, strict=True))
+    numbers = [int(row["employee_id"]) for row in history.attributed()]
+    assert numbers == list(range(total))

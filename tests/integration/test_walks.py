@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from functions.api import walk as walk_module
+from functions.api import walker as walk_module
 from shared.domain import journal
 from shared.domain.incident import INCIDENT_TYPES, PRIORITIES, SUBJECT_FIELDS
 from shared.domain.retention import Retention

@@ -24,7 +24,9 @@ from functions.api.health import assess_health
 from functions.api.parameters import DEFAULT_LIMIT, MAX_LIMIT, parse_changes_parameters, parse_page_parameters
 from functions.api.problems import INTERNAL, PROBLEMS, InvalidParametersError
 from functions.api.routes import ALLOWED_METHODS
-from functions.api.walk import MAX_PAGE_BYTES, SEARCH_SECONDS
+from functions.api.searches import SEARCH_SECONDS
+from functions.api.walker import MAX_PAGE_BYTES
+from functions.poller.metrics import METRICS, SOURCE_FAILURES
 from functions.poller.poll import _FETCH_SHARE, _LOOKUPS_WORTH_DIGESTS
 from functions.poller.upstream import MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_VALUES
 from local.template import Template, load_template, read_routes, read_variables
@@ -448,6 +450,15 @@ def test_every_alarm_has_its_section_in_the_runbook() -> None:
             2
         ]
         assert anchor.rstrip(".") in _anchors(DOCS / "runbook.md")
+
+
+def test_every_metric_is_in_the_runbook() -> None:
+    """What the poller emits and what the table explains are the same, units included."""
+    table = first_column(RUNBOOK, "metric")
+    assert differences(table, {*METRICS, SOURCE_FAILURES}) == ""
+    units = {"Count": "count", "Milliseconds": "ms", "Seconds": "s"}
+    for name, unit in METRICS.items():
+        assert f"| `{name}` | {units[unit.value]} |" in RUNBOOK
 
 
 def test_the_runbook_names_the_threshold_of_each_alarm() -> None:

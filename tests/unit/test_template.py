@@ -16,6 +16,7 @@ ROUTES = {
     ("any", path)
     for path in (
         "/incidents",
+        "/incidents/unattributed",
         "/incidents/changes",
         "/employees/{employee_id}/incidents",
         "/health",

@@ -1,5 +1,7 @@
 """How the health document judges what the polls have stored."""
 
+import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -7,9 +9,11 @@ import pytest
 
 from functions.api.health import assess_health
 from shared.domain.incident import INCIDENT_TYPES
+from shared.domain.journal import Totals
 from shared.domain.poll_report import ALL_SOURCES, PollError, PollReport, SourceReport
 from shared.domain.rfc3339 import format_rfc3339
 from shared.store.state import State
+from shared.version import VERSION
 
 NOW = 1_795_413_600.0
 INTERVAL = 300
@@ -107,6 +111,173 @@ def test_counters_are_those_of_the_state() -> None:
     assert [document[name] for name in names] == [7, 5, 2, 1]
     assert (document["rejected_records"], document["too_old_records"]) == (3, 2)
     assert document["last_attempt_at"] == "2026-11-23T05:59:59Z"
+
+
+HEALTHY = State(
+    projected=42,
+    committed_at="2026-11-23T05:40:00Z",
+    totals=Totals(incidents=2_087, unattributed=13),
+    polls=1_200,
+    successful_updates=1_190,
+    failed_updates=10,
+    report=PollReport(
+        attempted_at=NOW - 42.5,
+        duration_ms=9_120,
+        last_success_at=NOW - 42.5,
+        sources={
+            source: SourceReport(
+                "fresh",
+                records=300 + number,
+                rejected=number,
+                too_old=2 * number,
+                latency_ms=1_700 + number,
+                attempts=1,
+                last_success_at=NOW - 42.5,
+            )
+            for number, source in enumerate(ALL_SOURCES)
+        },
+    ),
+)
+HEALTHY_DOCUMENT: dict[str, Any] = {
+    "status": "pass",
+    "version": VERSION,
+    "description": "Security incidents by employee, polled from the upstream",
+    "output": "All sources are fresh.",
+    "polls": 1_200,
+    "successful_updates": 1_190,
+    "failed_updates": 10,
+    "total_identified_incidents": 2_087,
+    "unattributed_incidents": 13,
+    "rejected_records": 28,
+    "too_old_records": 56,
+    "last_attempt_at": "2026-11-23T05:59:17Z",
+    "last_success_at": "2026-11-23T05:59:17Z",
+    "last_poll_duration_ms": 9_120,
+    "last_error": None,
+    "data_age_seconds": 42,
+    "consecutive_failures": 0,
+    "snapshot": {"sequence": 42, "committed_at": "2026-11-23T05:40:00Z", "complete": True},
+    "thresholds": {
+        "poll_interval_seconds": 300,
+        "warn_when_data_older_than_seconds": 600,
+        "fail_when_data_older_than_seconds": 1_200,
+    },
+    "sources": {
+        source: {
+            "state": "fresh",
+            "records": 300 + number,
+            "rejected": number,
+            "too_old": 2 * number,
+            "latency_ms": 1_700 + number,
+            "attempts": 1,
+            "last_success_at": "2026-11-23T05:59:17Z",
+            "last_error": None,
+            "possible_gap_at": None,
+        }
+        for number, source in enumerate(ALL_SOURCES)
+    },
+    "checks": {
+        "poller:dataAge": [
+            {
+                "componentType": "component",
+                "observedValue": 42,
+                "observedUnit": "s",
+                "status": "pass",
+                "time": "2026-11-23T06:00:00Z",
+            }
+        ],
+        **{
+            f"{source}:responseTime": [
+                {
+                    "componentType": "system",
+                    "observedValue": 1_700 + number,
+                    "observedUnit": "ms",
+                    "status": "pass",
+                    "time": "2026-11-23T05:59:17Z",
+                }
+            ]
+            for number, source in enumerate(ALL_SOURCES)
+        },
+    },
+}
+
+
+def changed(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with other values at dotted paths."""
+    copied = copy.deepcopy(dict(document))
+    for path, value in changes.items():
+        *way, last = path.split(".")
+        inner: Any = copied
+        for name in way:
+            inner = inner[int(name) if name.isdigit() else name]
+        assert last in inner, path
+        inner[last] = value
+    return copied
+
+
+def test_every_field_when_all_is_well() -> None:
+    """`pass`: the whole document, each field with the value that the polls have stored."""
+    assert assess(HEALTHY) == HEALTHY_DOCUMENT
+
+
+def test_every_field_when_a_source_is_stale() -> None:
+    """`warn`: just what tells of the stale source and of the gap is different; its last data stay."""
+    error = PollError("server_error", "the upstream answered 503", 503, NOW - 42.5)
+    probing = HEALTHY.report.sources["probing"].failed(error, latency_ms=30_000, attempts=4)
+    probing = replace(probing, last_success_at=NOW - 900, possible_gap_at=NOW - 900)
+    report = replace(HEALTHY.report, sources={**HEALTHY.report.sources, "probing": probing})
+    assert assess(replace(HEALTHY, report=report)) == changed(
+        HEALTHY_DOCUMENT,
+        {
+            "status": "warn",
+            "output": "The data is 42 seconds old. Not fresh: probing."
+            " Incidents may have been missed: probing.",
+            "snapshot.complete": False,
+            "sources.probing.state": "stale",
+            "sources.probing.latency_ms": 30_000,
+            "sources.probing.attempts": 4,
+            "sources.probing.last_success_at": "2026-11-23T05:45:00Z",
+            "sources.probing.last_error": {
+                "class": "server_error",
+                "status": 503,
+                "message": "the upstream answered 503",
+                "at": "2026-11-23T05:59:17Z",
+            },
+            "sources.probing.possible_gap_at": "2026-11-23T05:45:00Z",
+            "checks.probing:responseTime.0.observedValue": 30_000,
+            "checks.probing:responseTime.0.status": "warn",
+            "checks.probing:responseTime.0.time": "2026-11-23T05:45:00Z",
+        },
+    )
+
+
+def test_every_field_when_polls_fail() -> None:
+    """`fail`: the data have grown old, the last poll's error is told, sources are as they were left."""
+    crash = PollError("internal", "the poll ended with ClientError", None, NOW - 10)
+    report = replace(HEALTHY.report, last_success_at=NOW - 1_200).crashed(crash, duration_ms=77)
+    report = replace(report, consecutive_failures=4)
+    assert assess(replace(HEALTHY, report=report, polls=1_204, failed_updates=14)) == changed(
+        HEALTHY_DOCUMENT,
+        {
+            "status": "fail",
+            "output": "The data is 1200 seconds old. The last poll failed: the poll ended with ClientError.",
+            "polls": 1_204,
+            "failed_updates": 14,
+            "last_attempt_at": "2026-11-23T05:59:50Z",
+            "last_success_at": "2026-11-23T05:40:00Z",
+            "last_poll_duration_ms": 77,
+            "last_error": {
+                "class": "internal",
+                "status": None,
+                "message": "the poll ended with ClientError",
+                "at": "2026-11-23T05:59:50Z",
+            },
+            "data_age_seconds": 1_200,
+            "consecutive_failures": 4,
+            "checks.poller:dataAge.0.observedValue": 1_200,
+            "checks.poller:dataAge.0.status": "fail",
+        },
+    )
 
 
 def test_before_the_first_poll() -> None:

@@ -23,8 +23,8 @@ from functions.api.problems import (
     problem_kind,
     render_problem,
 )
+from functions.api.searches import UnfinishedSearchError
 from functions.api.signer import NoSigningKeyError
-from functions.api.walk import UnfinishedSearchError
 from shared.domain.cursor import ExpiredCursorError, InvalidCursorError, MismatchedCursorError
 from shared.domain.token import ExpiredTokenError, InvalidTokenError
 
