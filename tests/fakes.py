@@ -65,7 +65,7 @@ class MemoryDynamoDB:
     """
 
     def __init__(self, table_name: str = "incidents", *, page_bytes: int = MAX_PAGE_BYTES) -> None:
-        self._table_name = table_name
+        self.table_name = table_name
         self._page_bytes = page_bytes
         self._partitions: dict[str, _Partition] = {}
         self._lock = threading.RLock()
@@ -191,7 +191,7 @@ class MemoryDynamoDB:
     def _request(self, operation: str, request: dict[str, Any], known: set[str]) -> threading.RLock:
         if unknown := request.keys() - known:
             raise NotImplementedError(f"{operation} with {', '.join(sorted(unknown))}")
-        if request["TableName"] != self._table_name:
+        if request["TableName"] != self.table_name:
             raise _refusal(operation, "no such table", "ResourceNotFoundException")
         if "ConsistentRead" in known and request.get("ConsistentRead") is not True:
             raise NotImplementedError("reads that are not consistent")

@@ -100,6 +100,7 @@ class Poller:
             deadline=attempt.started + attempt.seconds_left * _FETCH_SHARE,
             now=attempt.at,
             retention=self._retention,
+            monotonic=self._monotonic,
         )
         look_ups = {kind: self._look_up(window) for kind, window in taken.windows.items()}
         new_ids = set(chain.from_iterable(each.new_ids for each in look_ups.values()))

@@ -1,8 +1,10 @@
 """Fetching all sources: a few at a time, each taken whole or not at all, none holding up the others."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import ceil
 
 from functions.poller.gaps import may_have_missed
 from functions.poller.upstream import Answer, Upstream, UpstreamError
@@ -38,14 +40,17 @@ def take_sources(
     deadline: float,
     now: float,
     retention: Retention,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> TakenSources:
-    """Fetch every source, ``concurrency`` at once, until ``deadline`` (monotonic) at the latest.
+    """Fetch every source, ``concurrency`` at once, until ``deadline`` (of the ``monotonic`` clock) at the
+    latest. A source may take what leaves as much to each round of those that come after it.
 
     ``previous`` is how the sources did before; ``now`` is epoch seconds. No thread outlives the call.
 
     Once two sources have refused the credentials and none has accepted them, no other is asked. Where all
     refused them the last time they are asked one by one, until the first accepts or the second refuses.
     """
+    workers = 1 if _were_refused(previous) else concurrency
     accepted: list[str] = []
     refused: list[str] = []
 
@@ -53,7 +58,7 @@ def take_sources(
         if len(refused) >= _REFUSALS_ENOUGH and not accepted:
             return _not_asked()
         try:
-            answer = upstream.fetch(source, deadline=deadline)
+            answer = upstream.fetch(source, deadline=deadline_of(source))
             accepted.append(source)
             return answer
         except UpstreamError as error:
@@ -62,6 +67,12 @@ def take_sources(
             return error
         except Exception as error:  # whatever one source provokes must not take the others down
             return UpstreamError("internal", f"fetching ended with {type(error).__name__}")
+
+    def deadline_of(source: str) -> float:
+        # Else a few that drip would take all the time that there is, and the others with them.
+        rounds = ceil((len(_IN_THIS_ORDER) - _IN_THIS_ORDER.index(source)) / workers)
+        started = monotonic()
+        return started + (deadline - started) / rounds
 
     def take(source: str, answer: Answer) -> SourceReport:
         report = previous[source]
@@ -90,7 +101,7 @@ def take_sources(
     gaps: list[str] = []
     identities: list[Identities] = []
     reports: dict[str, SourceReport] = {}
-    with ThreadPoolExecutor(max_workers=1 if _were_refused(previous) else concurrency) as threads:
+    with ThreadPoolExecutor(max_workers=workers) as threads:
         for source, answer in zip(_IN_THIS_ORDER, threads.map(fetch, _IN_THIS_ORDER), strict=True):
             if isinstance(answer, UpstreamError):
                 error = PollError(answer.error_class, str(answer), answer.status, now)

@@ -143,7 +143,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "a header of 100 KB": _with_head(b"X-Long: " + b"x" * 100_000 + b"\r\n"),
         "200 headers": _with_head(b"X-Many: 1\r\n" * 200),
         "Content-Length too long": _with_head(b"Content-Length: 9999999\r\n"),
-        "Content-Length too short": _with_head(b"Content-Length: 100\r\n"),
+        "Content-Length too short": _with_head(b"Content-Length: 100\r\nConnection: close\r\n"),
         "Content-Length twice": _with_head(b"Content-Length: 100\r\nContent-Length: 200\r\n"),
         "Content-Length no number": _with_head(b"Content-Length: plenty\r\n"),
         "chunks of no size": _in_chunks(b"zz\r\n{}\r\n0\r\n\r\n"),

@@ -142,16 +142,24 @@ def make_service(
     emulator_url: str,
     make_table: Callable[[], Any],
     secretsmanager: Any,
-) -> Iterator[Callable[[Simulator], Service]]:
-    """Makes a service in front of a simulated upstream; at most one at a time."""
+) -> Iterator[Callable[..., Service]]:
+    """Makes a service in front of a simulated upstream; at most one at a time.
+
+    Its table is one of ministack, or in ``memory``.
+    """
     running: list[Any] = []
 
-    def make(simulator: Simulator) -> Service:
+    def make(simulator: Simulator, memory: MemoryDynamoDB | None = None) -> Service:
         server = serve(simulator)
         base_url = server.__enter__()
         running.append(server)
         settings = simulator.settings
-        table_name = make_table().name
+        if memory:
+            table_name = memory.table_name
+            for composition in (poller_composition, api_composition):
+                monkeypatch.setattr(composition, "make_dynamodb", lambda **_: memory)
+        else:
+            table_name = make_table().name
         secret = secretsmanager.create_secret(
             Name=table_name,
             SecretString=json.dumps({"username": settings.username, "password": settings.password}),

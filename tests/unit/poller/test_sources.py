@@ -13,7 +13,7 @@ from functions.poller import sources as sources_module
 from functions.poller.credentials import Credentials
 from functions.poller.sources import TakenSources, take_sources
 from functions.poller.upstream import Answer, Upstream, UpstreamError
-from local.simulator import Simulator, SimulatorSettings, faults, serve
+from local.simulator import FAULTS, Simulator, SimulatorSettings, faults, serve
 from shared.domain.exact_json import parse
 from shared.domain.incident import INCIDENT_TYPES
 from shared.domain.poll_report import ALL_SOURCES, PollError, SourceReport
@@ -339,12 +339,48 @@ def test_identities_come_last(simulator: Simulator, upstream: Upstream) -> None:
     assert [each.path for each in simulator.requests] == [*map(path_of, INCIDENT_TYPES), "/identities/"]
 
 
-def test_every_source_has_the_same_deadline() -> None:
-    """The deadline is the poll's, not each source's own."""
+@pytest.mark.parametrize(
+    ("concurrency", "rounds"),
+    [
+        (1, [8, 7, 6, 5, 4, 3, 2, 1]),
+        (3, [3, 3, 2, 2, 2, 1, 1, 1]),
+        (4, [2] * 4 + [1] * 4),
+        (8, [1] * 8),
+    ],
+)
+def test_no_source_may_take_the_time_of_those_after_it(concurrency: int, rounds: list[int]) -> None:
+    """Each may take what is left, divided by the rounds that are still to come; the last has all of it."""
     upstream = FakeUpstream()
-    deadline = time.monotonic() + 5
-    take_sources(upstream, previous=NEVER, concurrency=4, deadline=deadline, now=NOW, retention=Retention(0))
-    assert sorted(upstream.asked) == sorted((source, deadline) for source in ALL_SOURCES)
+    take_sources(
+        upstream,
+        previous=NEVER,
+        concurrency=concurrency,
+        deadline=1_840.0,
+        now=NOW,
+        retention=Retention(0),
+        monotonic=lambda: 1_000.0,
+    )
+    deadlines = dict(upstream.asked)
+    assert [deadlines[source] for source in (*INCIDENT_TYPES, "identities")] == [
+        1_000.0 + 840.0 / each for each in rounds
+    ]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
+def test_sources_without_end_leave_time_for_the_others(
+    simulator: Simulator, upstream: Upstream, concurrency: int
+) -> None:
+    """As many dripping sources as are asked at once fail alone: the others are still taken."""
+    dripping = INCIDENT_TYPES[:concurrency]
+    for source in dripping:
+        simulator.faults.add(path_of(source), FAULTS["dripping body"], times=None)
+    taken = take(upstream, within=3.0, concurrency=concurrency)
+    assert set(taken.windows) == {*INCIDENT_TYPES} - {*dripping}
+    assert taken.identities is not None
+    for source in dripping:
+        error = taken.reports[source].last_error
+        assert error is not None
+        assert error.error_class == "timeout"
 
 
 def client_threads() -> set[threading.Thread]:
