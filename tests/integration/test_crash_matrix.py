@@ -83,9 +83,10 @@ def something_new(around: Surroundings, _: pytest.MonkeyPatch) -> None:
 
 
 def nothing_new(around: Surroundings, _: pytest.MonkeyPatch) -> None:
-    """All is known, and the identities are other ones that help nobody."""
+    """All is known, the identities are other ones that help nobody, and those that wait are to be counted."""
     begin(around)
     around.poll()
+    around.clock.now += 86_400
     around.served.identities["10.0.1.1"] = 30
 
 
