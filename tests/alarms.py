@@ -169,6 +169,8 @@ def _statistic(alarm: Mapping[str, Any], values: list[float]) -> float | None:
     match alarm.get("Statistic") or alarm["ExtendedStatistic"]:
         case "Sum":
             return sum(values)
+        case "Average":
+            return sum(values) / len(values)
         case "Maximum":
             return max(values)
         case "Minimum":

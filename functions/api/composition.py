@@ -34,7 +34,7 @@ def build(
     configuration = read_configuration(environ)
     # API Gateway gives up after 29 seconds: after the 15 that a page may be searched for, the last request
     # and its repetitions have to end within the rest.
-    table = Table(configuration.table_name, client=dynamodb or make_dynamodb(read_timeout=3, attempts=3))
+    table = Table(configuration.table_name, client=dynamodb or make_dynamodb(read_timeout=2, attempts=3))
     signer = Signer(table)
     walker = Walker(table, configuration.retention)
     app = APIGatewayRestResolver()

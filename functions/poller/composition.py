@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from functions.poller.configuration import read_configuration
 from functions.poller.credentials import CredentialsSource
-from functions.poller.metrics import emit_metrics
+from functions.poller.metrics import emit_metrics, emit_told
 from functions.poller.notify import Notifier, Topic
 from functions.poller.poll import Poller
 from functions.poller.upstream import Upstream
@@ -36,7 +36,7 @@ def build(
     secretsmanager = secretsmanager or make_secretsmanager(read_timeout=5, attempts=3)
     topic = None
     if configuration.notification_topic:
-        topic = Topic(configuration.notification_topic, client=sns or make_sns(read_timeout=5, attempts=3))
+        topic = Topic(configuration.notification_topic, client=sns or make_sns(read_timeout=3, attempts=2))
     table = Table(configuration.table_name, client=dynamodb)
     return Poller(
         table=table,
@@ -48,6 +48,7 @@ def build(
         retention=configuration.retention,
         concurrency=configuration.upstream_concurrency,
         observe=partial(emit_metrics, namespace=configuration.metrics_namespace),
+        observe_told=partial(emit_told, namespace=configuration.metrics_namespace),
     )
 
 

@@ -13,10 +13,10 @@ def may_have_missed(previous: SourceReport, window: Window, *, now: float) -> bo
     """Whether incidents of a source may have rolled out of its window since it was ``previous``-ly taken.
 
     A window rolls: the newest records of the last one are in this one as well, unless more than a whole
-    window came since (then this one is full), or the source was not taken for as long as it remembers. A
-    window that goes further back than the retention has everything that would be kept.
+    window came since (then this one is full: no smaller than the last one), or the source was not taken for
+    as long as it remembers.
     """
-    if not previous.newest or window.too_old or window.holds_any(previous.newest):
+    if not previous.newest or window.holds_any(previous.newest):
         return False
-    is_full = window.records >= max(previous.fullest, _LEAST_FULL)
+    is_full = window.records >= max(previous.records, _LEAST_FULL)
     return is_full or now - (previous.last_success_at or now) >= _REMEMBERED_SECONDS

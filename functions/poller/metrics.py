@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from functions.poller.notify import Told
 from functions.poller.summary import PollSummary
 
 # Where the environment names none, as in a call of the handler by hand.
@@ -39,22 +40,31 @@ SOURCE_FAILURES = "SourceFailures"
 
 
 def emit_metrics(summary: PollSummary, *, namespace: str) -> None:
-    """Write one line with every number that the poll knows, and one for each source that failed.
+    """Write one line with every number that the poll itself knows, and one for each source that failed.
 
     What the poll does not know, because it crashed or another poll reports in its place, is left out: a
     made-up 0 would clear an alarm.
     """
-    metrics = EphemeralMetrics(namespace=namespace, service=_SERVICE)
-    for name, value in _values(summary).items():
-        if value is not None:
-            metrics.add_metric(name, METRICS[name], value)
-    metrics.flush_metrics()
+    _emit(_values(summary), namespace)
     for source, error_class in summary.failures.items():
         failure = EphemeralMetrics(namespace=namespace, service=_SERVICE)
         failure.add_dimension("source", source)
         failure.add_dimension("error_class", error_class)
         failure.add_metric(SOURCE_FAILURES, MetricUnit.Count, 1)
         failure.flush_metrics()
+
+
+def emit_told(told: Told, *, namespace: str) -> None:
+    """Write one line on what people were told of, after that."""
+    _emit({"NotifiedIncidents": told.incidents, "NotificationFailures": int(bool(told.error))}, namespace)
+
+
+def _emit(values: Mapping[str, float | None], namespace: str) -> None:
+    metrics = EphemeralMetrics(namespace=namespace, service=_SERVICE)
+    for name, value in values.items():
+        if value is not None:
+            metrics.add_metric(name, METRICS[name], value)
+    metrics.flush_metrics()
 
 
 def _values(summary: PollSummary) -> Mapping[str, float | None]:
@@ -72,8 +82,6 @@ def _values(summary: PollSummary) -> Mapping[str, float | None]:
         "UpstreamRetries": summary.retries,
         "PossibleGaps": len(summary.possible_gaps),
         "JournalLag": summary.journal_lag,
-        "NotifiedIncidents": summary.notified,
-        "NotificationFailures": int(bool(summary.notification_error)),
         "Unattributed": summary.unattributed,
         "StaleSources": summary.stale_sources,
         "ConsecutiveFailures": summary.consecutive_failures,

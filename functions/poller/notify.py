@@ -38,7 +38,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How many incidents were published; ``error`` is the class of the error that ended it, if one did."""
+    """How many incidents were published; ``error`` is the name of the error that ended it, if one did."""
 
     incidents: int = 0
     error: str = ""
@@ -90,7 +90,7 @@ class Notifier:
                 for incidents in self._publish(since, projected, move_to, until, has_time):
                     published += incidents
         except (BotoCoreError, ClientError) as error:
-            return Told(published, error=type(error).__name__)
+            return Told(published, error=_name(error))
         return Told(published)
 
     def _publish(
@@ -129,3 +129,9 @@ class Notifier:
             for notable in find_notable(entry, self._priorities) if entry else ():
                 if sequence > since.sequence + 1 or notable.position >= since.position:
                     yield notable
+
+
+def _name(error: BotoCoreError | ClientError) -> str:
+    """What AWS calls the error, or boto3 if it never got that far."""
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+    return code or type(error).__name__

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -22,11 +22,13 @@ from functions.poller.summary import (
 from functions.poller.upstream import Upstream
 from shared.domain.attribution import Identities
 from shared.domain.incident import Incident
+from shared.domain.journal import Decision
 from shared.domain.poll_report import IDENTITIES_SOURCE, PollError, PollReport
 from shared.domain.retention import Retention
 from shared.domain.window import Window, digest_ids
 from shared.store.digests import read_digests, store_digests
 from shared.store.identities import read_identities, store_identities
+from shared.store.notifications import Notified
 from shared.store.projection import project_committed
 from shared.store.records import known_ids
 from shared.store.signing_keys import rotate_signing_keys
@@ -38,7 +40,7 @@ from shared.store.unattributed import read_open
 _FETCH_SHARE = 0.6
 _REPORT_SECONDS = 15.0
 # Telling of new incidents may take of these, but for the last.
-_LAST_SECONDS = 5.0
+_LAST_SECONDS = 12.0
 _IDENTITIES_GOOD_FOR_SECONDS = 24 * 3600
 _DAY_SECONDS = 24 * 3600
 # Looking up more ids than this costs more than storing the digests that would have spared it.
@@ -57,6 +59,7 @@ class Poller:
         concurrency: int,
         notifier: Notifier | None = None,
         observe: Callable[[PollSummary], None] = lambda summary: None,
+        observe_told: Callable[[Told], None] = lambda told: None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,6 +69,7 @@ class Poller:
         self._concurrency = concurrency
         self._notifier = notifier or Notifier(table, None, ())
         self._observe = observe
+        self._observe_told = observe_told
         self._clock = clock
         self._monotonic = monotonic
 
@@ -74,7 +78,7 @@ class Poller:
 
         An upstream that fails is part of the summary and of the state. What fails on this side (the
         table, say) is noted in the state where that is still possible, and raised. ``observe`` gets the
-        summary of every poll, of a crashed one too.
+        summary of every poll, of a crashed one too, ``observe_told`` what people were told of.
         """
         # Never the event's id: EventBridge may deliver an event twice, and these would take each other for
         # themselves.
@@ -84,14 +88,27 @@ class Poller:
         except Exception as error:  # raised again: whatever it is, health must tell that the poll failed
             self._observe(self._report_crash(attempt, error))
             raise
+        # First, because Lambda may cut a poll off while it waits for the topic.
         self._observe(summary)
-        return summary
+        if summary.outcome == "superseded":
+            # Whoever committed tells.
+            return summary
+        told = self._notifier.tell(
+            attempt.notified,
+            summary.sequence,
+            poll_id=attempt.poll_id,
+            now=self._clock(),
+            until=attempt.at + seconds_left,
+            has_time=lambda: self._monotonic() < attempt.started + seconds_left - _LAST_SECONDS,
+        )
+        self._observe_told(told)
+        return replace(summary, notified=told.incidents, notification_error=told.error)
 
     def _poll(self, attempt: "_Attempt") -> PollSummary:
         before = read_state(self._table)
         state = project_committed(self._table, self._retention, state=before)
         attempt.journal_lag = state.projected - before.projected
-        notified = self._notifier.begin(before.projected)
+        attempt.notified = self._notifier.begin(before.projected)
         rotate_signing_keys(self._table, now=attempt.at, retention=self._retention)
         taken = take_sources(
             self._upstream,
@@ -102,12 +119,14 @@ class Poller:
             retention=self._retention,
             monotonic=self._monotonic,
         )
+        attempt.taken = taken
         look_ups = {kind: self._look_up(window) for kind, window in taken.windows.items()}
         new_ids = set(chain.from_iterable(each.new_ids for each in look_ups.values()))
         commit = self._decide_and_commit(attempt, state, taken, new_ids)
+        attempt.committed = commit.decisions
         if commit.superseded:
-            # Whoever committed reports and tells; what this poll knows is as old as its decisions.
-            return self._summary(attempt, "superseded", taken, commit, None, Told())
+            # Whoever committed reports; what this poll knows is as old as its decisions.
+            return self._summary(attempt, "superseded", taken, commit, None)
         self._store_digests(taken, look_ups, commit)
         if taken.identities:
             store_identities(self._table, taken.identities, fetched_at=attempt.at)
@@ -118,16 +137,8 @@ class Poller:
             ),
             attempted_at=attempt.at,
         )
-        told = self._notifier.tell(
-            notified,
-            commit.sequence,
-            poll_id=attempt.poll_id,
-            now=self._clock(),
-            until=attempt.at + attempt.seconds_left,
-            has_time=lambda: self._monotonic() < attempt.started + attempt.seconds_left - _LAST_SECONDS,
-        )
         outcome: Outcome = "failed" if report.last_error else "succeeded"
-        return self._summary(attempt, outcome, taken, commit, report, told)
+        return self._summary(attempt, outcome, taken, commit, report)
 
     def _look_up(self, window: Window) -> "_LookUp":
         """Ask the store for the window's ids, but for those of hours that it holds just as they are."""
@@ -145,7 +156,7 @@ class Poller:
         try_again = bool(identities and state.totals.unattributed and state.attributed_with != tried_with)
         waiting: Sequence[Incident] = ()
         counted = state
-        if try_again or self._is_recount_due(state, attempt.at):
+        if try_again or (taken.windows and self._is_recount_due(state, attempt.at)):
             waiting = self._read_waiting(attempt.at)
             counted = replace(state, totals=replace(state.totals, unattributed=len(waiting)))
         decisions = decide(taken.windows.values(), new_ids=new_ids, waiting=waiting, identities=identities)
@@ -168,7 +179,7 @@ class Poller:
     def _is_recount_due(self, state: State, now: float) -> bool:
         """Whether those that wait have to be counted: retention takes them without a word, so once a day."""
         last_day, day = (int(moment) // _DAY_SECONDS for moment in (state.report.attempted_at, now))
-        return bool(self._retention.days and state.totals.unattributed and last_day != day)
+        return bool(self._retention.days and last_day != day)
 
     def _read_waiting(self, now: float) -> Sequence[Incident]:
         """All that wait and are not past their time; DynamoDB deletes those that are, in its own time."""
@@ -217,11 +228,14 @@ class Poller:
             known = describe_report(report, now=self._clock()) | {"unattributed": state.totals.unattributed}
         except Exception as second:  # the first error is the one to be raised
             error.add_note(f"The failure could not be noted in the state: {type(second).__name__}")
+        if attempt.taken:
+            known |= describe_sources(attempt.taken)
         return PollSummary(
             poll_id=attempt.poll_id,
             outcome="crashed",
             journal_lag=attempt.journal_lag,
             duration_ms=duration_ms,
+            **count_decisions(attempt.committed),
             **known,
         )
 
@@ -232,7 +246,6 @@ class Poller:
         taken: TakenSources,
         commit: Commit,
         report: PollReport | None,
-        told: Told,
     ) -> PollSummary:
         """``report`` is None if this poll has none to make."""
         known: dict[str, Any] = {}
@@ -244,8 +257,6 @@ class Poller:
             sequence=commit.sequence,
             postponed=commit.postponed,
             journal_lag=attempt.journal_lag,
-            notified=told.incidents,
-            notification_error=told.error,
             duration_ms=self._milliseconds_since(attempt),
             **describe_sources(taken),
             **count_decisions(commit.decisions),
@@ -261,6 +272,7 @@ class _Attempt:
     """A poll under way: when it began, on the wall (epoch seconds) and on the monotonic clock, and its time.
 
     ``seconds_left`` counts from then. ``journal_lag``: how many entries it found committed, not laid out.
+    ``taken`` and ``committed`` are what it has got so far, for the case that it crashes.
     """
 
     poll_id: str
@@ -268,6 +280,9 @@ class _Attempt:
     started: float
     seconds_left: float
     journal_lag: int = 0
+    notified: Notified = field(default_factory=lambda: Notified(0))
+    taken: TakenSources | None = None
+    committed: Sequence[Decision] = ()
 
 
 @dataclass(frozen=True, slots=True)

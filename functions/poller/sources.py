@@ -1,7 +1,7 @@
 """Fetching all sources: a few at a time, each taken whole or not at all, none holding up the others."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import ceil
@@ -102,7 +102,7 @@ def take_sources(
     identities: list[Identities] = []
     reports: dict[str, SourceReport] = {}
     with ThreadPoolExecutor(max_workers=workers) as threads:
-        for source, answer in zip(_IN_THIS_ORDER, threads.map(fetch, _IN_THIS_ORDER), strict=True):
+        for source, answer in _in_turn(fetch, threads, was_accepted=lambda: bool(accepted)):
             if isinstance(answer, UpstreamError):
                 error = PollError(answer.error_class, str(answer), answer.status, now)
                 reports[source] = _failed(previous[source], answer, error)
@@ -116,6 +116,25 @@ def take_sources(
                 error = PollError("internal", f"sorting out ended with {type(surprise).__name__}", None, now)
                 reports[source] = _failed(previous[source], answer, error)
     return TakenSources(windows, identities[0] if identities else None, reports, gaps)
+
+
+def _in_turn(
+    fetch: Callable[[str], Answer | UpstreamError],
+    threads: ThreadPoolExecutor,
+    *,
+    was_accepted: Callable[[], bool],
+) -> Iterator[tuple[str, Answer | UpstreamError]]:
+    """Each source with its answer. Those that were not asked are asked after all when the credentials turn
+    out to be good: sources that refuse may be quicker than those that accept.
+    """
+    left_out: list[str] = []
+    for source, answer in zip(_IN_THIS_ORDER, threads.map(fetch, _IN_THIS_ORDER), strict=True):
+        if isinstance(answer, UpstreamError) and answer.attempts == 0 and answer.status == _UNAUTHORIZED:
+            left_out.append(source)
+        else:
+            yield source, answer
+    again = threads.map(fetch, left_out) if was_accepted() else (_not_asked() for _ in left_out)
+    yield from zip(left_out, again, strict=True)
 
 
 def _were_refused(previous: Mapping[str, SourceReport]) -> bool:
@@ -144,7 +163,6 @@ def _taken(previous: SourceReport, answer: Answer, now: float, *, records: int) 
         attempts=answer.attempts,
         last_success_at=now,
         last_error=previous.last_error,
-        fullest=max(previous.fullest, records),
     )
 
 

@@ -30,9 +30,8 @@ class SourceReport:
     """One source, as of the last poll.
 
     ``records``, ``rejected`` and ``too_old`` are gauges of the last window that was taken, ``newest`` is how
-    its newest ids begin, ``fullest`` the most records of any window. ``latency_ms`` and ``attempts`` are of
-    the last poll. ``possible_gap_at``: when a window last had nothing in common with the one before it,
-    though it should. Times are epoch seconds.
+    its newest ids begin. ``latency_ms`` and ``attempts`` are of the last poll. ``possible_gap_at``: when a
+    window last had nothing in common with the one before it, though it should. Times are epoch seconds.
     """
 
     state: SourceState = "never_taken"
@@ -44,7 +43,6 @@ class SourceReport:
     last_success_at: float | None = None
     last_error: PollError | None = None
     newest: tuple[str, ...] = ()
-    fullest: int = 0
     possible_gap_at: float | None = None
 
     def failed(self, error: PollError, *, latency_ms: int, attempts: int) -> "SourceReport":
@@ -65,9 +63,7 @@ class SourceReport:
         """
         if self.state == "fresh" or latest.last_success_at is None:
             gaps = [at for at in (self.possible_gap_at, latest.possible_gap_at) if at is not None]
-            return replace(
-                self, fullest=max(self.fullest, latest.fullest), possible_gap_at=max(gaps, default=None)
-            )
+            return replace(self, possible_gap_at=max(gaps, default=None))
         return latest.failed(
             self.last_error or latest.last_error or PollError("unknown", "no reason was noted", None, 0.0),
             latency_ms=self.latency_ms,

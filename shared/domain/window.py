@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from heapq import nlargest
@@ -29,7 +29,8 @@ class MalformedWindowError(ValueError):
 class Window:
     """One source's answer: by id what can be an incident and what can't, and how many are past their time.
 
-    ``records`` counts what was served, equal records and too old ones included.
+    ``records`` counts what was served, equal records and too old ones included; ``past`` is how the ids of
+    the too old ones begin.
     """
 
     type: str
@@ -37,6 +38,7 @@ class Window:
     incidents: Mapping[str, Incident]
     rejected: Mapping[str, Rejected]
     too_old: int
+    past: Set[str] = frozenset()
 
     def ids_by_hour(self) -> Mapping[int, Sequence[str]]:
         """Ids by the hour of their timestamp (epoch seconds // 3600); rejected ones in one of their own."""
@@ -56,7 +58,9 @@ class Window:
 
     def holds_any(self, newest: Collection[str]) -> bool:
         """Whether any of those that :meth:`newest` gave for another window is in this one."""
-        return any(incident_id[:_NEWEST_CHARACTERS] in newest for incident_id in self.incidents)
+        return not self.past.isdisjoint(newest) or any(
+            incident_id[:_NEWEST_CHARACTERS] in newest for incident_id in self.incidents
+        )
 
 
 def digest_ids(ids: Sequence[str]) -> bytes:
@@ -79,6 +83,7 @@ def sort_out(incident_type: str, answer: JsonValue, *, now: float, retention: Re
     incidents: dict[str, Incident] = {}
     rejected: dict[str, Rejected] = {}
     too_old = 0
+    past: set[str] = set()
     for record in results:
         try:
             incident = normalise(incident_type, record, now=now)
@@ -89,6 +94,7 @@ def sort_out(incident_type: str, answer: JsonValue, *, now: float, retention: Re
             continue
         if retention.is_too_old(incident.timestamp, now):
             too_old += 1
+            past.add(incident.id[:_NEWEST_CHARACTERS])
         else:
             incidents.setdefault(incident.id, incident)
-    return Window(incident_type, len(results), incidents, rejected, too_old)
+    return Window(incident_type, len(results), incidents, rejected, too_old, past)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from shared.store.keys import NOTIFIED_KEY
 from shared.store.table import Item, Table
 
+# Twice the longest that Lambda lets a function run.
+_LONGEST_LEASE_SECONDS = 1_800
 _NAMES = {"#sequence": "sequence", "#position": "position"}
 
 
@@ -33,18 +35,21 @@ def claim(table: Table, seen: Notified, *, poll_id: str, now: float, until: floa
     """Take the lease at the pointer that was ``seen``; False if another poll has it or has moved the pointer.
 
     A poll that dies loses it by time: ``until`` (epoch seconds) is when this one is over at the latest. One
-    whose claim is repeated, because the answer had got lost, has it already.
+    whose claim is repeated, because the answer had got lost, has it already. A lease for longer than any poll
+    can last is of a clock that was wrong, and holds nobody up.
     """
     return table.update(
         NOTIFIED_KEY,
         expression="SET lease_by = :poll_id, lease_until = :until",
         condition="#sequence = :sequence AND #position = :position AND lease_until < :now"
+        " OR #sequence = :sequence AND #position = :position AND lease_until > :far_ahead"
         " OR lease_by = :poll_id",
         names=_NAMES,
         values={
             ":poll_id": {"S": poll_id},
             ":until": {"N": f"{until:.3f}"},
             ":now": {"N": f"{now:.3f}"},
+            ":far_ahead": {"N": f"{now + _LONGEST_LEASE_SECONDS:.3f}"},
             **_place(seen),
         },
     )

@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from functions.api import walker as walk_module
 from local.simulator import Simulator, SimulatorSettings, faults
+from local.template import load_template
 from shared.store.table import Table
 from tests.fakes import Clock
 
@@ -272,6 +273,36 @@ def test_what_needs_no_data_is_answered_while_the_table_is_away(
         answer = reader.get(path, **query)
         assert answer.status == status
         assert not {"X-Data-Age-Seconds", "X-Data-Complete"} & answer.headers.keys()
+
+
+def test_the_reader_asks_only_for_what_its_role_may_read(
+    make_history: Callable[..., Any], make_reader: Callable[..., Any]
+) -> None:
+    """Every partition that any route reads is open to the function in AWS, and no other: emulators would not
+    tell.
+    """
+    history = make_history(clock=Clock(BEGINNING))
+    history.upstream.records = {
+        "misuse": [f'{{"employee_id":{each},"priority":"low","timestamp":{BEGINNING}}}' for each in (7, 8)],
+        "probing": [f'{{"ip":"10.0.0.{each}","priority":"low","timestamp":{BEGINNING}}}' for each in (1, 2)],
+    }
+    history.poll()
+    reader = make_reader(history.client, clock=history.clock)
+    before = len(history.client.requests)
+    for path in (PAGES, "/incidents/unattributed"):
+        cursor = reader.get(path, limit="1").json["next_cursor"]
+        assert reader.get(path, cursor=cursor).status == 200
+    token = reader.get(CHANGES, limit="1").json["next_token"]
+    assert reader.get(CHANGES, token=token).status == 200
+    for path in ("/employees/7/incidents", "/health", "/openapi.json"):
+        assert reader.get(path).status == 200
+    asked = {
+        (request["Key"]["pk"] if name == "GetItem" else request["ExpressionAttributeValues"][":pk"])["S"]
+        for name, request in history.client.requests[before:]
+    }
+    (policy,) = load_template()["Resources"]["ApiRole"]["Properties"]["Policies"]
+    (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "ReadIncidents"]
+    assert asked == set(statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"])
 
 
 def test_every_answer_says_who_may_keep_it(service: Any) -> None:

@@ -104,9 +104,9 @@ def test_a_topic_that_refuses_does_not_fail_the_poll(history: Any) -> None:
     history.sns.failing = 2
     summary = history.poll()
     assert (summary.outcome, summary.new_incidents, summary.notified) == ("succeeded", 2, 0)
-    assert summary.notification_error == "ClientError"
+    assert summary.notification_error == "InternalError"
     history.upstream.records["misuse"] += [misuse(3)]
-    assert poll_later(history).notification_error == "ClientError"
+    assert poll_later(history).notification_error == "InternalError"
     summary = poll_later(history)
     assert (summary.notified, summary.notification_error) == (3, "")
     assert told(history) == [1, 2, 3]

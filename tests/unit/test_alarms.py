@@ -50,9 +50,11 @@ PARAMETERS_OF_ALARMS = {
     "FaultsToAlarm",
     "MaxPollMilliseconds",
     "ThrottlesToAlarm",
-    "ApiErrorsToAlarm",
+    "ApiErrorShareToAlarm",
     "MaxApiMilliseconds",
 }
+# One a poll is all that there can be of these: another number would turn the alarm off.
+COUNTED_BY_POLL = {"NoSuccessfulPollAlarm", "PollerErrorsAlarm", "NotificationFailuresAlarm"}
 PAGING = {
     "NoSuccessfulPollAlarm",
     "ConsecutiveFailuresAlarm",
@@ -365,7 +367,6 @@ def test_a_dead_letter_is_not_forgotten_when_sqs_goes_silent() -> None:
 @pytest.mark.parametrize(
     ("alarm", "metric", "value", "where"),
     [
-        ("ApiErrorsAlarm", "5XXError", 1.0, {"dimensions": API, "namespace": "AWS/ApiGateway"}),
         ("ApiThrottlesAlarm", "Throttles", 2.0, {"dimensions": READER, "namespace": "AWS/Lambda"}),
     ],
 )
@@ -376,6 +377,29 @@ def test_readers_without_answers_page(alarm: str, metric: str, value: float, whe
     assert after_the_start(watch(STACK, [*polls, *steady], until=HOUR), 300) == {alarm, "ServiceAlarm"}
     burst = of_every_minute(20, 22, metric, 4 * value, **where)
     assert after_the_start(watch(STACK, [*polls, *burst], until=HOUR), 300) == set()
+
+
+def test_readers_who_get_errors_page_and_single_errors_do_not() -> None:
+    """Ten minutes in which a fifth of the answers are errors page; a client that is told every few seconds
+    that its search goes on, among others that get their answers, does not.
+    """
+    polls = list(healthy(300, HOUR))
+    where = {"dimensions": API, "namespace": "AWS/ApiGateway"}
+
+    def answers(good: int) -> list[Datapoint]:
+        """Each minute one error and so many good answers, for a quarter of an hour."""
+        return [
+            point
+            for value in (1.0, *[0.0] * good)
+            for point in of_every_minute(20, 35, "5XXError", value, **where)
+        ]
+
+    bad, single = answers(4), answers(9)
+    assert after_the_start(watch(STACK, [*polls, *bad], until=HOUR), 300) == {
+        "ApiErrorsAlarm",
+        "ServiceAlarm",
+    }
+    assert after_the_start(watch(STACK, [*polls, *single], until=HOUR), 300) == set()
 
 
 def test_slow_answers_are_told_and_do_not_page() -> None:
@@ -439,8 +463,7 @@ def test_cloudwatch_accepts_the_periods(name: str, minutes: str) -> None:
 def test_every_threshold_is_a_parameter(name: str) -> None:
     """What one finds too loud or too quiet can be changed at the next deployment."""
     threshold = TEMPLATE["Resources"][name]["Properties"]["Threshold"]
-    if name == "NoSuccessfulPollAlarm":
-        # None at all: there is no other number for that.
+    if name in COUNTED_BY_POLL:
         assert threshold == 1
     else:
         assert threshold["Ref"] in PARAMETERS_OF_ALARMS
@@ -451,7 +474,7 @@ def test_every_threshold_parameter_is_used() -> None:
     """A parameter that no alarm reads would promise what it does not do."""
     used = {
         TEMPLATE["Resources"][name]["Properties"]["Threshold"]["Ref"]
-        for name in ALARMS.keys() - {"NoSuccessfulPollAlarm"}
+        for name in ALARMS.keys() - COUNTED_BY_POLL
     }
     assert used == PARAMETERS_OF_ALARMS
 

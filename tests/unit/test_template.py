@@ -390,7 +390,7 @@ def test_the_api_reads_only_what_it_serves() -> None:
     (policy,) = properties("ApiRole")["Policies"]
     (statement,) = [it for it in policy["PolicyDocument"]["Statement"] if it["Sid"] == "ReadIncidents"]
     keys = statement["Condition"]["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"]
-    assert set(keys) == {"STATE", "CURSOR_KEYS", "INCIDENTS", "JOURNAL"}
+    assert set(keys) == {"STATE", "CURSOR_KEYS", "INCIDENTS", "UNATTRIBUTED", "JOURNAL"}
 
 
 def test_the_api_answers_before_the_gateway_gives_up() -> None:

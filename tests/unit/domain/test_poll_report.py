@@ -30,7 +30,6 @@ sources = st.builds(
     last_success_at=st.none() | moments,
     last_error=st.none() | errors,
     newest=st.lists(st.text(max_size=12), max_size=3).map(tuple),
-    fullest=counts,
     possible_gap_at=st.none() | moments,
 )
 reports = st.builds(
@@ -123,10 +122,10 @@ def test_failed_source_keeps_its_last_data() -> None:
 
 
 def test_a_gap_that_another_poll_saw_stays_known() -> None:
-    """Of two reports on a source the later gap and the fullest window stay, whichever poll reports last."""
-    seen = SourceReport("fresh", last_success_at=5.0, fullest=300, possible_gap_at=5.0)
-    own = SourceReport("fresh", last_success_at=6.0, fullest=200)
-    assert own.on_top_of(seen) == replace(own, fullest=300, possible_gap_at=5.0)
+    """Of two reports on a source the later gap stays, whichever poll reports last."""
+    seen = SourceReport("fresh", last_success_at=5.0, possible_gap_at=5.0)
+    own = SourceReport("fresh", last_success_at=6.0)
+    assert own.on_top_of(seen) == replace(own, possible_gap_at=5.0)
     both = replace(own, possible_gap_at=6.0)
     assert both.on_top_of(seen).possible_gap_at == 6.0
     assert own.on_top_of(SourceReport()) == own

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.poller.gaps import may_have_missed
-from shared.domain.exact_json import parse
+from shared.domain.exact_json import JsonValue, parse
 from shared.domain.poll_report import SourceReport
 from shared.domain.retention import Retention
 from shared.domain.window import Window, sort_out
@@ -16,25 +16,24 @@ NOW = 1_795_413_600.0
 WEEK = 7 * 86_400
 
 
-def window(numbers: Iterable[int], *, rubbish: int = 0, retention: Retention | None = None) -> Window:
-    """Records number n, of n seconds after the beginning of time here."""
+def served(numbers: Iterable[int], *, rubbish: int = 0, later: float = 0.0) -> JsonValue:
+    """Records number n, of n seconds after the beginning of time here; from 300 on ``later`` by so much."""
+    moments = {number: NOW - 10**6 + number + (later if number >= 300 else 0) for number in numbers}
     records = [
-        f'{{"employee_id":{abs(number)},"priority":"low","timestamp":{NOW - 10**6 + number}}}'
-        for number in numbers
+        f'{{"employee_id":{abs(number)},"priority":"low","timestamp":{moment}}}'
+        for number, moment in moments.items()
     ]
     records += ["null"] * rubbish
-    value = parse(f'{{"results":[{",".join(records)}]}}')
-    return sort_out("misuse", value, now=NOW, retention=retention or Retention(0))
+    return parse(f'{{"results":[{",".join(records)}]}}')
 
 
-def taken(before: Window, *, fullest: int = 0, ago: float = 300.0) -> SourceReport:
-    return SourceReport(
-        "fresh",
-        before.records,
-        last_success_at=NOW - ago,
-        newest=before.newest(),
-        fullest=max(fullest, before.records),
-    )
+def window(numbers: Iterable[int], *, rubbish: int = 0, retention: Retention | None = None) -> Window:
+    """What a poll makes of them now."""
+    return sort_out("misuse", served(numbers, rubbish=rubbish), now=NOW, retention=retention or Retention(0))
+
+
+def taken(before: Window, *, ago: float = 300.0) -> SourceReport:
+    return SourceReport("fresh", before.records, last_success_at=NOW - ago, newest=before.newest())
 
 
 @pytest.mark.parametrize(
@@ -63,12 +62,15 @@ def test_a_record_that_was_taken_back_is_no_gap() -> None:
     assert not may_have_missed(before, window([*range(1, 299), 400, 401]), now=NOW)
 
 
-def test_full_is_what_the_source_was_at_its_fullest() -> None:
-    """A quiet source whose few records have all been replaced is not full, a small one that once had more
-    neither.
+def test_full_is_no_smaller_than_the_last_one() -> None:
+    """A quiet source whose few records have all been replaced is not full; one answer that was far too large
+    blinds no longer than for the next one.
     """
     assert not may_have_missed(taken(window(range(3))), window(range(5, 10)), now=NOW)
-    assert not may_have_missed(taken(window(range(25)), fullest=300), window(range(30, 60)), now=NOW)
+    doubled = window(range(300), rubbish=300)
+    assert doubled.records == 600
+    assert not may_have_missed(taken(doubled), window(range(300, 600)), now=NOW)
+    assert may_have_missed(taken(window(range(300, 600))), window(range(600, 900)), now=NOW)
 
 
 @pytest.mark.parametrize(("ago", "missed"), [(WEEK - 1, False), (WEEK, True), (10 * WEEK, True)])
@@ -83,14 +85,20 @@ def test_what_was_never_taken_can_have_no_gap() -> None:
     assert not may_have_missed(SourceReport(), window(range(300)), now=NOW)
 
 
-def test_a_window_back_to_what_is_not_kept_has_no_gap() -> None:
-    """With records past the retention in it, the window holds all that is to be kept."""
+def test_what_has_grown_too_old_is_known_still() -> None:
+    """A window whose known records are past the retention by now goes on from the last one all the same; one
+    old record that it never had before does not hide a gap.
+    """
     short = Retention(12)
-    before = taken(window(range(300)))
-    old = 5 * 10**5
-    after = window([-old, *range(300, 600)], retention=short)
+    before = taken(window(range(300), retention=short))
+    # Record number n is 11.6 days old; a day later all of them are too old.
+    later = sort_out("misuse", served([*range(299, 400)], later=86_400), now=NOW + 86_400, retention=short)
+    assert later.too_old > 0
+    assert not may_have_missed(before, later, now=NOW + 86_400)
+    old = -5 * 10**5
+    after = window([old, *range(300, 600)], retention=short)
     assert after.too_old == 1
-    assert not may_have_missed(before, after, now=NOW)
+    assert may_have_missed(before, after, now=NOW)
 
 
 def test_rubbish_in_place_of_everything_known_may_hide_incidents() -> None:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from functions.poller.metrics import METRICS, SOURCE_FAILURES, emit_metrics
+from functions.poller.metrics import METRICS, SOURCE_FAILURES, emit_metrics, emit_told
+from functions.poller.notify import Told
 from functions.poller.summary import PollSummary
 
+# Known only once the poll has published.
+NOTIFICATIONS = {"NotifiedIncidents", "NotificationFailures"}
 SUCCESS = PollSummary(
     poll_id="p",
     outcome="succeeded",
@@ -64,20 +67,18 @@ def test_a_line_has_every_number(capsys: pytest.CaptureFixture[str]) -> None:
         "UpstreamRetries": 6,
         "PossibleGaps": 1,
         "JournalLag": 5,
-        "NotifiedIncidents": 8,
-        "NotificationFailures": 0,
         "Unattributed": 9,
         "StaleSources": 2,
         "ConsecutiveFailures": 0,
         "DataAge": 1.5,
     }
-    assert values_of(blob).keys() == METRICS.keys()
+    assert values_of(blob).keys() == METRICS.keys() - NOTIFICATIONS
     (directive,) = blob["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "a-stack"
     assert directive["Dimensions"] == [["service"]]
     assert blob["service"] == "poller"
     units = {each["Name"]: each["Unit"] for each in directive["Metrics"]}
-    assert units == {name: unit.value for name, unit in METRICS.items()}
+    assert units == {name: METRICS[name].value for name in METRICS.keys() - NOTIFICATIONS}
 
 
 def test_failures_are_counted_by_source_and_class(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +108,7 @@ def test_each_poll_counts_as_what_it_was(
 def test_what_is_not_known_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """A poll that crashed at once knows neither the age of the data nor what waits: no number is made up."""
     values = values_of(emitted(PollSummary(poll_id="p", outcome="crashed", duration_ms=12), capsys)[0])
-    assert values.keys() == METRICS.keys() - {
+    assert values.keys() == METRICS.keys() - NOTIFICATIONS - {
         "Unattributed",
         "StaleSources",
         "ConsecutiveFailures",
@@ -115,10 +116,15 @@ def test_what_is_not_known_is_left_out(capsys: pytest.CaptureFixture[str]) -> No
     }
 
 
-def test_a_topic_that_refused_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever its error was."""
-    values = values_of(emitted(replace(SUCCESS, notification_error="NotFoundException"), capsys)[0])
-    assert values["NotificationFailures"] == 1
+@pytest.mark.parametrize(("error", "failures"), [("", 0), ("NotFound", 1), ("ReadTimeoutError", 1)])
+def test_what_people_were_told_of_is_a_line_of_its_own(
+    error: str, failures: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many incidents, and whether it failed, whatever the error was."""
+    emit_told(Told(8, error), namespace="a-stack")
+    (blob,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert values_of(blob) == {"NotifiedIncidents": 8, "NotificationFailures": failures}
+    assert values_of(blob).keys() == NOTIFICATIONS
 
 
 def test_no_line_says_whose_or_where(capsys: pytest.CaptureFixture[str]) -> None:

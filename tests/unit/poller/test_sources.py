@@ -288,7 +288,6 @@ def test_report_of_a_success_keeps_the_last_error(previous: dict[str, SourceRepo
         attempts=2,
         last_success_at=NOW,
         last_error=previous[source].last_error,
-        fullest=2,
     )
 
 
@@ -464,6 +463,25 @@ def test_one_source_may_refuse_for_reasons_of_its_own(source: str, previous: Any
     taken = take(FakeUpstream({source: REFUSED}), previous=previous, concurrency=concurrency)
     assert set(taken.windows) == set(INCIDENT_TYPES) - {source}
     assert taken.reports[source].attempts == 1
+
+
+def test_sources_that_refuse_quickly_do_not_speak_for_those_that_accept_slowly() -> None:
+    """Two have refused before any other answers: when one accepts after all, those not asked are."""
+    refused = dict.fromkeys(INCIDENT_TYPES[:2], REFUSED)
+    at_once = threading.Barrier(4)
+
+    def meet(source: str) -> None:
+        if source in INCIDENT_TYPES[:4]:
+            at_once.wait(20)
+        if source not in refused:
+            # Long enough for the refusals to be in, and for the next sources to be passed over.
+            time.sleep(0.2)
+
+    taken, sources = asked(FakeUpstream(refused, meet), previous=FRESH, concurrency=4)
+    assert set(taken.windows) == set(INCIDENT_TYPES) - set(refused)
+    assert taken.identities is not None
+    assert sorted(sources) == sorted(ALL_SOURCES)
+    assert sources[-1] == "identities"
 
 
 def test_a_source_that_is_forbidden_says_nothing_of_the_password() -> None:
