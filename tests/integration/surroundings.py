@@ -12,7 +12,7 @@ import random
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -157,7 +157,7 @@ class Surroundings:
         health = reader.get("/health").json
         if answer.status == 503:
             assert answer.json["code"] == "no_data_yet"
-            return View({}, health)
+            return View({}, set(), health)
         assert answer.status == 200, answer.text
         assert not answer.json["has_more"]
         incidents = {
@@ -169,7 +169,12 @@ class Surroundings:
         assert len(incidents) == sum(
             group["count"] for employee in answer.json["incidents"].values() for group in employee.values()
         )
-        return View(incidents, health)
+        unattributed = reader.get("/incidents/unattributed", limit="500").json
+        assert not unattributed["has_more"]
+        assert unattributed["snapshot"] == answer.json["snapshot"]
+        waiting = [each["id"] for each in unattributed["data"]]
+        assert len(set(waiting)) == len(waiting)
+        return View(incidents, set(waiting), health)
 
     def follow(self) -> None:
         """What a SIEM gets now that comes back with its token: it keeps all of it."""
@@ -191,9 +196,10 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class View:
-    """What readers get: the incidents of one walk by id, and the health document."""
+    """What readers get: the incidents of one walk by id, the ids of those that wait, the health document."""
 
     incidents: Mapping[str, Any]
+    waiting: Set[str]
     health: Mapping[str, Any]
 
     @property
@@ -395,13 +401,14 @@ def check_settled(surroundings: Surroundings) -> View:
     for row in surroundings.followed:
         assert view.incidents[row["id"]].items() <= row.items()
     assert view.totals == (len(entries), *_totals(entries).values())
-    waiting = [
-        each["incident"]["ip"]
+    waiting = {
+        each["incident"]["id"]: each["incident"]["ip"]
         for _, decisions in entries
         for each in decisions
         if each["outcome"] == "unattributed" and each["incident"]["id"] not in view.incidents
-    ]
-    assert not surroundings.served.identities.keys() & set(waiting)
+    }
+    assert view.waiting == waiting.keys()
+    assert not surroundings.served.identities.keys() & set(waiting.values())
     return view
 
 

@@ -139,7 +139,7 @@ def check_reads(around: Surroundings, views: list[View]) -> None:
     """Readers see the state as of one entry, whole, and a report as before or as after the poll."""
     seen = around.view()
     (entry,) = [each for each in views[:-1] if each.totals == seen.totals]
-    assert seen.incidents == entry.incidents
+    assert (seen.incidents, seen.waiting) == (entry.incidents, entry.waiting)
     assert seen.report in (views[0].report, views[-1].report)
     if seen.report != views[0].report:
         assert seen.totals == views[-1].totals
@@ -267,10 +267,10 @@ def test_on_an_emulator_too(
     assert {name.partition(" ")[0] for name in to_aws} == {"dynamodb", "secretsmanager", "sns"}
     token, followed, seen = "", [], service.incidents()
     deaths = 0
-    # Every fourth moment, until a poll has fewer than that.
+    # Every third moment, until a poll has fewer than that.
     for number in range(1, 100):
         simulator.clock = lambda number=number: moment + number * 7200  # type: ignore[misc]
-        dying = Process(at=4 * number)
+        dying = Process(at=3 * number)
         poll(dying)
         before, between = seen, service.incidents()
         poll(Process())

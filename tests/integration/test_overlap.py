@@ -77,7 +77,8 @@ def several_with_changes(around: Surroundings) -> None:
     """Polls one after the other, one of which dies, while identities come, change and come back."""
     before = dict(around.served.identities)
     go_on(around, 40)
-    around.served.identities["10.0.0.8"] = 18
+    # Also what waits since the very entry that the sleeping poll may be laying out.
+    around.served.identities |= {"10.0.0.8": 18, "10.0.1.20": 120}
     assert around.poll(later=1)
     go_on(around, 60)
     assert around.poll(Process(at=30), later=1) is None
