@@ -477,11 +477,10 @@ def test_sources_that_refuse_quickly_do_not_speak_for_those_that_accept_slowly()
             # Long enough for the refusals to be in, and for the next sources to be passed over.
             time.sleep(0.2)
 
-    taken, sources = asked(FakeUpstream(refused, meet), previous=FRESH, concurrency=4)
+    taken, sources = asked(FakeUpstream(refused, meet), previous=NEVER, concurrency=4)
     assert set(taken.windows) == set(INCIDENT_TYPES) - set(refused)
     assert taken.identities is not None
     assert sorted(sources) == sorted(ALL_SOURCES)
-    assert sources[-1] == "identities"
 
 
 def test_a_source_that_is_forbidden_says_nothing_of_the_password() -> None:
