@@ -28,7 +28,7 @@ def _lines(soak: Soak) -> Iterator[str]:
         yield (
             f"  day {point.day:5.1f}: {point.resident_bytes / 2**20:.0f} MB resident; the poller's code holds"
             f" {point.held_by_poller.objects:,} objects of {point.held_by_poller.bytes / 1024:.0f} KB;"
-            f" {point.still_counted} unattributed that are gone are still counted"
+            f" {point.still_counted:+} unattributed counted beside those that are there"
         )
         for kind, (low, high) in point.predicted.items():
             held = point.held[kind]
