@@ -4,21 +4,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from functions.api import formats
 from functions.api.answer import Answer
-from functions.api.incidents import CONTENT_TYPE, link_to_page, render_envelope
+from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, link_to_page, render_envelope, row_size
 from functions.api.page_requests import PageRequest, PageRequests
 from functions.api.parameters import PageParameters
 from functions.api.searches import SEARCH_SECONDS, UNFINISHED, Searches, UnfinishedSearchError
 from functions.api.walk import PageKey, Position
-from functions.api.walker import MAX_PAGE_BYTES, size_in_answer
 from shared.domain.incident import Incident
 from shared.domain.retention import Retention
 from shared.store.keys import after_incident
 from shared.store.table import Table
 from shared.store.unattributed import read_waiting
-
-# A request of 1 MB holds no more.
-_MOST_ITEMS = 10_000
 
 
 class UnattributedAnswers:
@@ -57,7 +54,7 @@ class UnattributedAnswers:
         position = Position(after_incident(search.last_id)) if search.full else None
         next_cursor = self._requests.cursor_to(position, request)
         body = f'{{"data":[{",".join(search.rows)}],{render_envelope(next_cursor, request.walk.snapshot)}'
-        return Answer(body, CONTENT_TYPE, headers=self.headers(request) | link_to_page(next_cursor))
+        return Answer(body, formats.JSON, headers=self.headers(request) | link_to_page(next_cursor))
 
     def headers(self, request: PageRequest) -> dict[str, str]:
         """The headers of the page that are known without reading it."""
@@ -86,7 +83,7 @@ class UnattributedAnswers:
             start=request.start.sort_key if request.start else None,
             after=search.after,
             snapshot=request.walk.snapshot.sequence,
-            limit=min(search.items, _MOST_ITEMS),
+            limit=min(search.items, MAX_REQUEST_ITEMS),
         )
         search.items *= 2
         as_of = request.walk.snapshot.as_of
@@ -119,7 +116,7 @@ class _Search:
     def take(self, incident: Incident, limit: int) -> bool:
         """Take the next one; False if the page is full without it."""
         row = incident.render(None)
-        size = size_in_answer(row)
+        size = row_size(row)
         if self.rows and (len(self.rows) == limit or self.size + size > MAX_PAGE_BYTES):
             self.full = True
             return False

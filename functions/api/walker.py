@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
 
+from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, row_size
 from functions.api.searches import SEARCH_SECONDS, UNFINISHED, Searches, UnfinishedSearchError
 from functions.api.walk import PageKey, Position, Walk
 from shared.domain.filters import NO_FILTERS
@@ -21,13 +22,9 @@ from shared.store.incidents import (
 from shared.store.keys import after_employee, after_incident
 from shared.store.table import Table
 
-# The rest of 1 MB is for what stands around the employees.
-MAX_PAGE_BYTES = 990_000
 # One employee alone may take this much; Lambda's limit of an answer is 6 MB, escapes included.
 MAX_EMPLOYEE_BYTES = 4_900_000
 _FIRST_FOLLOW_UP_ITEMS = 16
-# More than a request of 1 MB can hold.
-_MOST_ITEMS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ class Walker:
         search.at_least = max(
             2 * at_least, _FIRST_FOLLOW_UP_ITEMS, likely if walk.filters != NO_FILTERS else 0
         )
-        return min(max(likely, at_least), _MOST_ITEMS)
+        return min(max(likely, at_least), MAX_REQUEST_ITEMS)
 
     def _stop(self, key: PageKey, search: "_Search") -> Page:
         """The time is up: the employees that are whole, if there is one more to begin the next page with."""
@@ -162,7 +159,7 @@ class Walker:
             )
             if incidents or after is None:
                 return bool(incidents)
-            limit = min(4 * limit, _MOST_ITEMS)
+            limit = min(4 * limit, MAX_REQUEST_ITEMS)
 
 
 class _GrowingPage:
@@ -198,7 +195,7 @@ class _GrowingPage:
             # Only the first employee of a page can be one whom the page before has cut.
             self.groups.append(EmployeeGroup(incident.employee_id, None if self.groups else self._counts))
             self._size += self.groups[-1].size
-        size = size_in_answer(incident.json)
+        size = row_size(incident.json)
         if self._size + size > MAX_PAGE_BYTES and len(self.groups) > 1:
             self.groups.pop()
             return self._refuse()
@@ -243,8 +240,3 @@ def _span(walk: Walk, start: Position | None) -> Span:
 
 def _after(group: EmployeeGroup) -> Position:
     return Position(after_employee(group.employee_id))
-
-
-def size_in_answer(incident: str) -> int:
-    """Bytes of an incident in Lambda's answer, where the body is a JSON string: quotes are escaped."""
-    return len(incident) + incident.count('"') + incident.count("\\") + len(",")
