@@ -49,7 +49,7 @@ def test_nothing_is_lost_or_doubled_in_two_weeks_of_trouble(monkeypatch: pytest.
     report = soak.run()
     counts, injected = soak.model.counts, " ".join(report.injected)
     assert len(report.checkpoints) == 3
-    assert report.polls.keys() >= {"succeeded", "postponed a part", "died", "raised", "not run"}
+    assert report.polls.keys() >= {"succeeded", "superseded", "died", "raised", "not run"}
     for kind in ("died before", "died after", "overtaken", "refused"):
         assert kind in injected
     assert min(counts[each] for each in ("attributed late", "rejected", "lost in the long outage")) > 0

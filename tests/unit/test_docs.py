@@ -21,11 +21,11 @@ import pytest
 from botocore import xform_name
 
 from functions.api.health import assess_health
+from functions.api.page import MAX_PAGE_BYTES
 from functions.api.parameters import DEFAULT_LIMIT, MAX_LIMIT, parse_changes_parameters, parse_page_parameters
 from functions.api.problems import INTERNAL, PROBLEMS, InvalidParametersError
 from functions.api.routes import ALLOWED_METHODS
 from functions.api.searches import SEARCH_SECONDS
-from functions.api.page import MAX_PAGE_BYTES
 from functions.poller.metrics import METRICS, SOURCE_FAILURES
 from functions.poller.poll import _FETCH_SHARE, _LOOKUPS_WORTH_DIGESTS
 from functions.poller.upstream import MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_VALUES
