@@ -324,7 +324,7 @@ def test_the_poller_may_do_exactly_this() -> None:
         ("dynamodb:PutItem", arn("IncidentTable")),
         ("dynamodb:UpdateItem", arn("IncidentTable")),
         ("dynamodb:BatchWriteItem", arn("IncidentTable")),
-        ("secretsmanager:GetSecretValue", json.dumps({"Ref": "UpstreamSecret"})),
+        ("secretsmanager:GetSecretValue", json.dumps({"Fn::GetAtt": ["UpstreamSecret", "Id"]})),
         ("sns:Publish", json.dumps({"Ref": "IncidentTopic"})),
         ("sqs:SendMessage", arn("DeadLetterQueue")),
         ("logs:CreateLogStream", arn("PollerLogGroup")),
