@@ -42,15 +42,15 @@ class Match:
 def match_route(routes: Sequence[Route], method: str, path: str) -> Match | None:
     """The route of a request, or None. `path` is still percent-encoded.
 
-    As API Gateway does it: literal segments win over parameters, a parameter is one segment and never empty,
-    an encoded slash does not split, a slash at the end makes no difference.
+    As API Gateway does it: literal segments win over parameters and a named method over `ANY`, a parameter is
+    one segment and never empty, an encoded slash does not split, a slash at the end makes no difference.
     """
     segments = path.removesuffix("/").split("/") if path != "/" else [""]
-    found: list[tuple[int, Match]] = []
+    found: list[tuple[tuple[int, bool], Match]] = []
     for route in routes:
         parameters = _match_segments(route.path, segments)
         if parameters is not None and route.method in (method, "ANY"):
-            found.append((len(parameters), Match(route, parameters)))
+            found.append(((len(parameters), route.method == "ANY"), Match(route, parameters)))
     return min(found, key=lambda scored: scored[0])[1] if found else None
 
 

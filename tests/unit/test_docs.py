@@ -288,7 +288,7 @@ def test_every_route_is_documented() -> None:
     """Paths of the template and methods of the code are those of the docs."""
     real = {route.path for route in read_routes(TEMPLATE)}
     # Every method reaches the function, which refuses all others itself.
-    assert {route.method for route in read_routes(TEMPLATE)} == {"ANY"}
+    assert {route.path for route in read_routes(TEMPLATE) if route.method == "ANY"} == real
     page = section(API, "The API")
     assert differences(first_column(page, "route"), real) == ""
     for path in real:

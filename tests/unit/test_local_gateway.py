@@ -189,6 +189,16 @@ def test_routes(method: str, path: str, route: str, parameters: dict[str, str]) 
     assert match.path_parameters == parameters
 
 
+@pytest.mark.parametrize(("method", "chosen"), [("GET", "GET"), ("HEAD", "ANY"), ("POST", "ANY")])
+def test_a_named_method_goes_before_any(method: str, chosen: str) -> None:
+    """Where a path has both, whatever comes first in the template, `ANY` takes only what has no name."""
+    routes = (Route("ANY", "/health"), Route("GET", "/health"))
+    for order in (routes, routes[::-1]):
+        match = match_route(order, method, "/health")
+        assert match is not None
+        assert match.route.method == chosen
+
+
 @pytest.mark.parametrize(
     ("method", "target"),
     [

@@ -13,7 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = {"PollerFunction": "poller", "ApiFunction": "api"}
 ROUTES = {
-    ("any", path)
+    (method, path)
+    for method in ("any", "get", "head")
     for path in (
         "/incidents",
         "/incidents/unattributed",
@@ -324,7 +325,7 @@ def test_the_poller_may_do_exactly_this() -> None:
         ("dynamodb:PutItem", arn("IncidentTable")),
         ("dynamodb:UpdateItem", arn("IncidentTable")),
         ("dynamodb:BatchWriteItem", arn("IncidentTable")),
-        ("secretsmanager:GetSecretValue", json.dumps({"Ref": "UpstreamSecret"})),
+        ("secretsmanager:GetSecretValue", json.dumps({"Fn::GetAtt": ["UpstreamSecret", "Id"]})),
         ("sns:Publish", json.dumps({"Ref": "IncidentTopic"})),
         ("sqs:SendMessage", arn("DeadLetterQueue")),
         ("logs:CreateLogStream", arn("PollerLogGroup")),
@@ -416,7 +417,7 @@ def test_every_gateway_error_is_a_problem_document() -> None:
 
 
 def test_every_route_takes_every_method_on_the_one_api() -> None:
-    """A wrong method is told by the API, not as missing credentials.
+    """A wrong method is told by the API, not as missing credentials; GET and HEAD have events of their own.
 
     Routes are on IncidentApi by name: without it SAM would make a second API, without our authorizer.
     """
