@@ -1,6 +1,6 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit lint format lock openapi fuzz soak build clean
+.PHONY: help setup run test unit e2e lint format lock openapi fuzz soak build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -12,7 +12,7 @@ POLLER_EXTRA := import tomllib; project = tomllib.load(open("pyproject.toml", "r
 	print(*project["optional-dependencies"]["poller"], sep="\n")
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install everything that the other targets use (they do it themselves, too)
 	@scripts/bootstrap.sh dev
@@ -29,6 +29,11 @@ test: lint ## Everything that CI checks
 unit: ## The unit tests alone
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python -m pytest tests/unit
+
+e2e: ## Build and deploy into an AWS emulator, use what is there, update it, delete it (some 2 minutes)
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh sam
+	@$(WITH_TOOLS) .venv/bin/python -m pytest tests/e2e
 
 lint: ## Style, format and types
 	@scripts/bootstrap.sh dev

@@ -44,7 +44,7 @@ def aws_environment(endpoint_url: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def emulator(log: Path | None = None) -> Iterator[str]:
+def emulator(log: Path | None = None, *, enforce_iam: bool = False) -> Iterator[str]:
     """An emulator of its own for a `with` block; gives its endpoint URL. Nothing of it is left afterwards.
 
     ```python
@@ -53,14 +53,18 @@ def emulator(log: Path | None = None) -> Iterator[str]:
         create_table(client, "incidents")
     ```
 
-    `log` is where its output goes (default: away with it). Raises EmulatorMissingError, ProcessError.
+    `log` is where its output goes (default: away with it). With `enforce_iam` it checks signatures and
+    evaluates policies, those of the deployed functions' roles too; the key `test` may do everything.
+    Raises EmulatorMissingError, ProcessError.
     """
     with tempfile.TemporaryDirectory(prefix="incident-emulator-") as folder, Children() as children:
-        yield start_emulator(children, Path(folder), log or Path(folder) / "emulator.log")
+        log = log or Path(folder) / "emulator.log"
+        yield start_emulator(children, Path(folder), log, enforce_iam=enforce_iam)
 
 
-def start_emulator(children: Children, folder: Path, log: Path) -> str:
-    """Start it among `children`, its state in `folder`; give its endpoint URL once it answers.
+def start_emulator(children: Children, folder: Path, log: Path, *, enforce_iam: bool = False) -> str:
+    """Start it among `children`, its state in `folder`; give its endpoint URL once it answers. `enforce_iam`
+    is as in `emulator`.
 
     Raises EmulatorMissingError, ProcessError, InterruptedRunError.
     """
@@ -71,7 +75,7 @@ def start_emulator(children: Children, folder: Path, log: Path) -> str:
     children.start(
         "emulator",
         [EMULATOR_PYTHON, "-m", "ministack"],
-        environment=_emulator_environment(port, folder),
+        environment={**_emulator_environment(port, folder), "AUTH": "true" if enforce_iam else "false"},
         log=log,
     )
     children.wait_until(lambda: answers(f"{endpoint_url}/_ministack/health"), "the emulator", START_SECONDS)

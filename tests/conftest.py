@@ -1,11 +1,12 @@
 """What all tests share: an AWS of this machine alone, and no way to any other.
 
-A test gets `table` (a fresh store on ministack) or `make_table` and `dynamodb`. The environment holds dummy
-credentials. Sockets reach 127.0.0.1 at most; those of `tests/unit` reach nothing without
-`@pytest.mark.loopback`.
+A test gets `table` (a fresh store on ministack) or `make_table` and `dynamodb`, or `built`, what is deployed.
+The environment holds dummy credentials. Sockets reach 127.0.0.1 at most; those of `tests/unit` reach nothing
+without `@pytest.mark.loopback`.
 """
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +19,14 @@ import pytest_socket
 
 from local.emulator import REGION, EmulatorMissingError, create_table, emulator
 from shared.store.table import Table
+from tests.sam import ARCHITECTURE, run_sam
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-_UNIT = Path(__file__).parent / "unit"
+_ROOT = Path(__file__).parents[1]
+_UNIT = _ROOT / "tests/unit"
 # Test files of `tests/unit` that talk to servers of their own, on this machine.
 _LOOPBACK_FILES = ("test_simulator.py", "test_local_*.py")
 _LOOPBACK_HOSTS = ["127.0.0.1"]
@@ -123,6 +126,27 @@ def make_table(dynamodb: "DynamoDBClient") -> Iterator[Callable[[], Table]]:
 def table(make_table: Callable[[], Table]) -> Table:
     """A fresh, empty store on ministack."""
     return make_table()
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout with leftovers in it that a package must not take along."""
+    copy = tmp_path_factory.mktemp("build") / "checkout"
+    leftovers = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
+    shutil.copytree(_ROOT, copy, ignore=leftovers)
+    for folder in ("shared", "functions/poller", "functions/api"):
+        cache = copy / folder / "__pycache__"
+        cache.mkdir()
+        (cache / "leftover.cpython-313.pyc").write_bytes(b"")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def built(checkout: Path) -> Path:
+    """The folder that `sam build` filled, once for all tests; as `make build` does, but for this machine."""
+    overrides = ("--parameter-overrides", f"Stage=dev Architecture={ARCHITECTURE}")
+    run_sam("build", "--config-env", "dev", *overrides, folder=checkout)
+    return checkout / ".aws-sam/build"
 
 
 def _make_client(service: str, endpoint_url: str) -> Any:

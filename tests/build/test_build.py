@@ -6,8 +6,6 @@ fetch the locked packages.
 
 import json
 import os
-import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,57 +14,11 @@ from typing import Any
 import pytest
 
 from local.template import load_template, read_routes
+from tests.sam import SAM, needs_sam, run_sam
 
-ROOT = Path(__file__).parents[2]
-SAM = ROOT / ".tools/sam/bin/sam"
 FUNCTIONS = {"PollerFunction": "poller", "ApiFunction": "api"}
-ARCHITECTURE = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 
-pytestmark = pytest.mark.skipif(
-    not SAM.exists(), reason="SAM CLI is not installed in .tools/sam (requirements-sam.txt says which)"
-)
-
-
-def run_sam(*arguments: str | Path, folder: Path) -> str:
-    """Run `sam` in a folder, without an account, and return what it printed."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-        # `sam build` looks for python3.13 with pip: the one that runs the tests.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "SAM_CLI_TELEMETRY": "0",
-    }
-    done = subprocess.run(  # noqa: S603 - the checkout's own tool, no input from outside
-        [SAM, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
-    return output
-
-
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout with leftovers in it that a package must not take along."""
-    copy = tmp_path_factory.mktemp("build") / "checkout"
-    leftovers = shutil.ignore_patterns(".*", "__pycache__", "node_modules")
-    shutil.copytree(ROOT, copy, ignore=leftovers)
-    for folder in ("shared", *(f"functions/{name}" for name in FUNCTIONS.values())):
-        cache = copy / folder / "__pycache__"
-        cache.mkdir()
-        (cache / "leftover.cpython-313.pyc").write_bytes(b"")
-    return copy
-
-
-@pytest.fixture(scope="session")
-def built(checkout: Path) -> Path:
-    """The folder that `sam build` filled, once for all tests."""
-    target = checkout.parent / "artifacts"
-    run_sam(
-        *("build", "--build-dir", target, "--cache-dir", checkout.parent / "cache"),
-        *("--parameter-overrides", f"Stage=dev Architecture={ARCHITECTURE}"),
-        folder=checkout,
-    )
-    return target
+pytestmark = needs_sam
 
 
 def test_the_template_is_valid(checkout: Path) -> None:

@@ -265,11 +265,11 @@ def test_every_setting_of_the_local_run_is_documented() -> None:
 def test_every_make_target_is_documented() -> None:
     """The targets of the Makefile are those of the docs, and a page names no target that is not there."""
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE))
     assert "run" in targets
     assert differences(first_column(section(CONFIGURATION, "Make targets"), "target"), targets) == ""
     for path, text in PAGES.items():
-        named = set(re.findall(r"(?:`|^| )make ([a-z]+)\b(?=`|$)", text, re.MULTILINE))
+        named = set(re.findall(r"(?:`|^| )make ([a-z0-9]+)\b(?=`|$)", text, re.MULTILINE))
         assert named <= targets, f"{path.name}: {named - targets}"
 
 
