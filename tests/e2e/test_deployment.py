@@ -173,7 +173,7 @@ def test_incidents_are_published_over_tls_alone(polled: Deployment, inbox: str) 
     """The topic refuses what comes without TLS, which the emulator does not speak. Without that policy the
     poller's role is enough, and the next poll publishes what waited: every critical incident, once.
     """
-    wait_for_log(polled, '"notification_error":"AuthorizationErrorException"')
+    wait_for_log(polled, '"notification_error":"AuthorizationError"')
     topic = polled.outputs["IncidentTopicArn"]
     # It has to have one; this permits nothing to the poller.
     policy = {
