@@ -19,6 +19,8 @@ STACK_NAME = "incidents-dev"
 GIVEN = {"Stage": "dev", "UpstreamBaseUrl": "https://incidents.example.com"}
 
 _read_template = functools.cache(load_template)
+# What `!Ref` and `!Sub` may name of a resource that SAM makes several out of.
+MADE_BY_SAM = {"Alias", "Stage", "Version"}
 _NO_VALUE = object()
 _PSEUDO = {
     "AWS::AccountId": ACCOUNT_ID,
@@ -49,6 +51,15 @@ class Stack:
         self.resources: dict[str, dict[str, Any]] = {
             logical_id: {"Type": each["Type"], "Properties": self.resolve(each.get("Properties") or {})}
             for logical_id, each in self._template["Resources"].items()
+            if "Condition" not in each or self._holds({"Condition": each["Condition"]})
+        }
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The values of the outputs whose condition is met."""
+        return {
+            name: self.resolve(each["Value"])
+            for name, each in self._template["Outputs"].items()
             if "Condition" not in each or self._holds({"Condition": each["Condition"]})
         }
 
@@ -101,6 +112,10 @@ class Stack:
                 return one == other
             case "Fn::Not":
                 return not self._holds(argument[0])
+            case "Fn::And":
+                return all(map(self._holds, argument))
+            case "Fn::Or":
+                return any(map(self._holds, argument))
         raise ValueError(f"{function} is not worked out here")
 
     def _refer(self, name: str) -> Any:
@@ -108,7 +123,8 @@ class Stack:
             return _PSEUDO[name]
         if name in self._parameters:
             return self._parameters[name]
-        resource = self._existing(name)
+        # `ApiFunction.Alias`, `IncidentApi.Stage`: what SAM makes beside the resource.
+        resource = self._existing(name.partition(".")[0])
         # An alarm is referred to by its name, as most resources are.
         own_name = (resource.get("Properties") or {}).get("AlarmName")
         return self.resolve(own_name) if own_name else f"{STACK_NAME}-{name}"
@@ -135,6 +151,8 @@ class Stack:
             if name in own:
                 return str(self.resolve(own[name]))
             logical_id, _, attribute = name.partition(".")
-            return str(self._attribute(logical_id, attribute) if attribute else self._refer(name))
+            if attribute and attribute not in MADE_BY_SAM:
+                return str(self._attribute(logical_id, attribute))
+            return str(self._refer(name))
 
         return re.sub(r"\$\{([^}]+)\}", value, text)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _MAX_AGE_SECONDS = 300.0
+_FILL_IT = "give it username and password with the command in the stack's output FillUpstreamSecretCommand"
 
 
 class CredentialsError(Exception):
@@ -77,10 +78,8 @@ class CredentialsSource:
     def _read(self) -> Credentials | CredentialsError:
         try:
             answer = self._client.get_secret_value(SecretId=self._secret)
-        except (BotoCoreError, ClientError):
-            return CredentialsError(
-                "the upstream's secret can't be read: it must exist, have a value and be open to the poller"
-            )
+        except (BotoCoreError, ClientError) as error:
+            return CredentialsError(_explain(error))
         try:
             value = json.loads(answer.get("SecretString") or answer.get("SecretBinary", b""))
         except ValueError:
@@ -89,12 +88,19 @@ class CredentialsSource:
             return CredentialsError("the upstream's secret is not a JSON object with username and password")
         username, password = value.get("username"), value.get("password")
         if not isinstance(username, str) or not isinstance(password, str) or not username or not password:
-            return CredentialsError("the upstream's secret is not filled: it needs username and password")
+            return CredentialsError(f"the upstream's secret is not filled: {_FILL_IT}")
         if ":" in username or not _is_unicode(username + password):
             return CredentialsError(
                 "the upstream's secret can't be sent: a user name has no colon, and both are Unicode text"
             )
         return Credentials(username, password)
+
+
+def _explain(error: BotoCoreError | ClientError) -> str:
+    # A secret without a value answers like one that does not exist.
+    if isinstance(error, ClientError) and error.response["Error"]["Code"] == "ResourceNotFoundException":
+        return f"the upstream's secret is not filled (or does not exist): {_FILL_IT}"
+    return "the upstream's secret can't be read: the poller's role must allow it, and its key, if it has one"
 
 
 def _is_unicode(text: str) -> bool:

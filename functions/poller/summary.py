@@ -21,7 +21,8 @@ class PollSummary:
     by another poll, which committed in between, or ``crashed``, which is a failure on this side; what it
     had committed before that stays in and, unless it crashed, is counted here. ``postponed`` decisions
     found no time; the next poll goes on with them. ``journal_lag`` is how many entries an earlier poll had
-    committed and not laid out. ``failures`` are the classes of the errors of the sources that failed.
+    committed and not laid out. ``failures`` are the classes of the errors of the sources that failed;
+    ``credential_failure``: they all failed for want of credentials that the upstream takes.
 
     What is None is not known to this poll.
     """
@@ -39,6 +40,7 @@ class PollSummary:
     retries: int = 0
     possible_gaps: Sequence[str] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    credential_failure: bool | None = None
     notified: int = 0
     notification_error: str = ""
     unattributed: int | None = None
@@ -62,12 +64,19 @@ def describe_sources(taken: TakenSources) -> dict[str, Any]:
         "records": sum(window.records for window in taken.windows.values()),
         "retries": sum(max(0, each.attempts - 1) for each in taken.reports.values()),
         "possible_gaps": taken.possible_gaps,
+        "credential_failure": lacks_credentials(taken),
         "failures": {
             source: each.last_error.error_class
             for source, each in taken.reports.items()
             if each.state != "fresh" and each.last_error
         },
     }
+
+
+def lacks_credentials(taken: TakenSources) -> bool:
+    """Whether nothing was taken because there are no credentials, or the upstream refuses them."""
+    errors = [error.error_class for each in taken.reports.values() if (error := each.last_error)]
+    return not taken.windows and bool(errors) and set(errors) <= {"credentials", "unauthorized"}
 
 
 def describe_report(report: PollReport, *, now: float) -> dict[str, Any]:

@@ -50,15 +50,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Caller:
-    """One IAM user's requests to the API; without a key they are not signed."""
+    """One IAM user's requests to the API; without a key they are not signed. ``api_key`` is sent besides."""
 
     base_url: str
     key: str = ""
     secret: str = field(default="", repr=False)
+    api_key: str = field(default="", repr=False)
 
     def ask(self, path: str, method: str = "GET", **query: str) -> Answer:
         """Sign and send one request."""
-        request = AWSRequest(method, self.base_url + path, params=query)
+        headers = {"X-Api-Key": self.api_key} if self.api_key else {}
+        request = AWSRequest(method, self.base_url + path, params=query, headers=headers)
         if self.key:
             SigV4Auth(Credentials(self.key, self.secret), "execute-api", REGION).add_auth(request)
         with requests.Session() as session:
@@ -254,7 +256,14 @@ def updated(polled: Deployment) -> Deployment:
 
 
 @pytest.fixture(scope="module")
-def deleted(updated: Deployment) -> Deployment:
-    """What is left after `sam delete`."""
-    updated.delete()
+def keyed(updated: Deployment) -> Deployment:
+    """The stack after an update that lets in whoever has an API key."""
+    updated.deploy(Stage=STAGE, Authorizer="API_KEY")
     return updated
+
+
+@pytest.fixture(scope="module")
+def deleted(keyed: Deployment) -> Deployment:
+    """What is left after `sam delete`."""
+    keyed.delete()
+    return keyed

@@ -8,6 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -66,9 +67,10 @@ def test_everything_is_made(deployment: Deployment) -> None:
     assert set(made.values()) <= {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
     layers = [name for name in made if name.startswith("SharedLayer")]
     assert len(layers) == 1
-    wanted = Stack(OVERRIDES).resources.keys() - {"SharedLayer"}
+    stack = Stack(OVERRIDES)
+    wanted = stack.resources.keys() - {"SharedLayer"}
     assert wanted == TEMPLATE["Resources"].keys() & made.keys()
-    assert deployment.outputs.keys() == TEMPLATE["Outputs"].keys()
+    assert deployment.outputs.keys() == stack.outputs.keys()
     assert all(deployment.outputs.values())
 
 
@@ -154,7 +156,11 @@ def test_the_functions_log_where_logs_are_kept_for_as_long_as_asked(polled: Depl
     groups = {
         each["logGroupName"]: each["retentionInDays"] for each in logs.describe_log_groups()["logGroups"]
     }
-    assert groups == {f"/aws/lambda/{STACK}-poller": 90, f"/aws/lambda/{STACK}-api": 90}
+    assert groups == {
+        f"/aws/lambda/{STACK}-poller": 90,
+        f"/aws/lambda/{STACK}-api": 90,
+        f"/aws/apigateway/{STACK}": 90,
+    }
     wait_for_log(polled, '"message":"poll ended"')
 
 
@@ -274,15 +280,33 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(
     assert (summary["outcome"], summary["failures"]) == ("succeeded", {})
 
 
+def test_with_api_keys_a_key_is_what_opens_the_api(keyed: Deployment, reader: Caller) -> None:
+    """After an update to Authorizer=API_KEY, on every route: 403 without a key or with another, 200 with it."""
+    command = keyed.outputs["CurlCommand"]
+    assert f"--api-key {keyed.outputs['ApiKeyId']} --include-value" in command
+    key = keyed.client("apigateway").get_api_key(apiKey=keyed.outputs["ApiKeyId"], includeValue=True)["value"]
+    assert len(key) >= 20
+    holder, guesser = replace(reader, api_key=key), replace(reader, api_key=key[:-1] + "x")
+    employee = next(who for who in who_counts(keyed) if who is not None)
+    for path in paths(employee):
+        # A signature, or none, makes no difference any more.
+        for caller in (reader, keyed.anonymous(), guesser):
+            assert caller.ask(path).status == 403, (path, caller)
+        for caller in (holder, replace(keyed.anonymous(), api_key=key)):
+            assert caller.ask(path).status in (200, 404), path
+    assert holder.ask("/health").status == 200
+    assert holder.walk()
+
+
 # ---------------------------------------------------------------- the end
 
 
 def test_the_table_alone_outlives_the_stack(
-    updated: Deployment, reader: Caller, request: pytest.FixtureRequest
+    keyed: Deployment, reader: Caller, request: pytest.FixtureRequest
 ) -> None:
     """`sam delete` takes everything but the table, and that still has each incident."""
-    table = updated.outputs["IncidentTableName"]
-    dynamodb = updated.client("dynamodb")
+    table = keyed.outputs["IncidentTableName"]
+    dynamodb = keyed.client("dynamodb")
 
     def incidents() -> int:
         pages = dynamodb.get_paginator("query").paginate(

@@ -54,7 +54,12 @@ PARAMETERS_OF_ALARMS = {
     "MaxApiMilliseconds",
 }
 # One a poll is all that there can be of these: another number would turn the alarm off.
-COUNTED_BY_POLL = {"NoSuccessfulPollAlarm", "PollerErrorsAlarm", "NotificationFailuresAlarm"}
+COUNTED_BY_POLL = {
+    "NoSuccessfulPollAlarm",
+    "PollerErrorsAlarm",
+    "NotificationFailuresAlarm",
+    "CredentialsAlarm",
+}
 PAGING = {
     "NoSuccessfulPollAlarm",
     "ConsecutiveFailuresAlarm",
@@ -425,6 +430,7 @@ def test_the_alarms_are_those_that_people_know() -> None:
         "PollerErrorsAlarm",
         "PollerThrottlesAlarm",
         "NotificationFailuresAlarm",
+        "CredentialsAlarm",
         "DeadLetterQueueAlarm",
         "TableReadThrottlesAlarm",
         "TableWriteThrottlesAlarm",

@@ -40,7 +40,7 @@ from shared.store.signing_keys import ROTATE_AFTER_SECONDS
 from shared.store.state import State
 from shared.version import VERSION
 from tests.alarms import POLLER_METRICS
-from tests.stack import Stack
+from tests.stack import REGION, STACK_NAME, Stack
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -514,9 +514,11 @@ def test_the_runbooks_commands_exist() -> None:
 def test_what_alarms_cost_is_counted() -> None:
     """The table of costs has as many alarms and metrics as there are."""
     plain = len(Stack().of_type("AWS::CloudWatch::Alarm"))
+    canary = Stack({"CanaryEnabled": "true"}).of_type("AWS::CloudWatch::Alarm").keys()
+    assert canary - Stack().of_type("AWS::CloudWatch::Alarm").keys() == {"CanaryAlarm"}
     page = section(CONFIGURATION, "Alarms and what they cost")
     assert f"| alarms | {plain} | {plain * 0.1:.2f} |" in page
-    assert f"| composite alarm | {len(ALARMS) - plain} | 0.50 |" in page
+    assert f"| composite alarm | {len(ALARMS) - len(canary)} | 0.50 |" in page
     assert f"| metrics of the poller | {len(POLLER_METRICS)} | {len(POLLER_METRICS) * 0.3:.2f} |" in page
     # `several` is the class of polls, never of a source.
     assert f"{len(ALL_SOURCES) * len(error_classes() - {'several'})} at most" in page
@@ -550,27 +552,32 @@ def test_every_command_of_the_readme_is_run_somewhere() -> None:
     assert unrun_commands(bad, RUN_ELSEWHERE) == ["rm -rf x", "make fun"]
 
 
+HOST = {REGION: "REGION", f"{STACK_NAME}-IncidentApi": "API_ID", "/dev/": "/STAGE/"}
+
+
 @pytest.mark.parametrize(
-    ("output", "placeholders"),
+    ("output", "parameters", "placeholders"),
     [
-        ("FillUpstreamSecretCommand", {"AWS::Region": "REGION", "UpstreamSecret": "SECRET_ARN"}),
         (
-            "CurlCommand",
-            {
-                "AWS::Region": "REGION",
-                "IncidentApi": "API_ID",
-                "AWS::URLSuffix": "amazonaws.com",
-                "Stage": "STAGE",
-            },
+            "FillUpstreamSecretCommand",
+            {},
+            {REGION: "REGION", f"{STACK_NAME}-UpstreamSecret": "SECRET_ARN"},
         ),
+        ("CurlCommand", {}, HOST),
+        ("CurlCommand", {"Authorizer": "API_KEY"}, {f"{STACK_NAME}-ApiKey": "API_KEY_ID"} | HOST),
+        ("CurlCommand", {"Authorizer": "COGNITO"}, HOST),
+        ("CurlCommand", {"Authorizer": "LAMBDA"}, HOST),
     ],
 )
-def test_the_readme_has_the_commands_that_the_stack_prints(output: str, placeholders: dict[str, str]) -> None:
+def test_the_readme_has_the_commands_that_the_stack_prints(
+    output: str, parameters: dict[str, str], placeholders: dict[str, str]
+) -> None:
     """What is shown for filling the secret and for asking is what the outputs give, with names for values."""
-    command: str = TEMPLATE["Outputs"][output]["Value"]["Fn::Sub"]
-    for name, placeholder in placeholders.items():
-        command = command.replace(f"${{{name}}}", placeholder)
-    assert "${" not in command
+    command: str = Stack(parameters).outputs[output]
+    for value, placeholder in placeholders.items():
+        assert value in command
+        command = command.replace(value, placeholder)
+    assert STACK_NAME not in command
     assert command in README.splitlines()
 
 

@@ -270,7 +270,7 @@ def test_routes() -> None:
 def test_routes_of_the_template() -> None:
     """API Gateway lets through the document's paths, with every method, and nothing else."""
     assert {(each.method, each.path) for each in read_routes(TEMPLATE)} == {
-        (method, path) for method in ("ANY", *ALLOWED_METHODS) for path in CONTRACT.document["paths"]
+        ("ANY", path) for path in CONTRACT.document["paths"]
     }
 
 

@@ -10,19 +10,26 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.stack import Stack
+
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = {"PollerFunction": "poller", "ApiFunction": "api"}
-ROUTES = {
-    (method, path)
-    for method in ("any", "get", "head")
-    for path in (
-        "/incidents",
-        "/incidents/unattributed",
-        "/incidents/changes",
-        "/employees/{employee_id}/incidents",
-        "/health",
-        "/openapi.json",
-    )
+PATHS = {
+    "/incidents",
+    "/incidents/unattributed",
+    "/incidents/changes",
+    "/employees/{employee_id}/incidents",
+    "/health",
+    "/openapi.json",
+}
+METHODS = {"get", "head", "x-amazon-apigateway-any-method"}
+AUTHORIZERS = {
+    "IAM": {},
+    "API_KEY": {},
+    "COGNITO": {
+        "AuthorizerArn": "arn:aws:cognito-idp:eu-central-1:123456789012:userpool/eu-central-1_a1B2c3D4e"
+    },
+    "LAMBDA": {"AuthorizerArn": "arn:aws:lambda:eu-central-1:123456789012:function:judge"},
 }
 
 type Node = dict[str, Any]
@@ -307,10 +314,17 @@ def test_no_stack_update_can_overwrite_the_filled_in_credentials() -> None:
     """CloudFormation knows no value of the secret: it has none to put back, and none looks valid."""
     (name,) = of_type("AWS::SecretsManager::Secret")
     assert not {"SecretString", "GenerateSecretString", "Name"} & properties(name).keys()
-    fill = TEMPLATE["Outputs"]["FillUpstreamSecretCommand"]["Value"]["Fn::Sub"]
-    assert fill.startswith("aws secretsmanager put-secret-value ")
-    assert f"--secret-id ${{{name}}} " in fill
-    assert fill.endswith("--secret-string file:///dev/stdin")
+    existing = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:theirs-AbCdEf"
+    for parameters, secret in (({}, f"incidents-dev-{name}"), ({"UpstreamSecretArn": existing}, existing)):
+        stack = Stack(parameters)
+        assert stack.outputs["UpstreamSecretArn"] == secret
+        assert stack.outputs["FillUpstreamSecretCommand"] == (
+            "aws secretsmanager put-secret-value --region eu-central-1 "
+            f"--secret-id {secret} --secret-string file:///dev/stdin"
+        )
+        variables = stack.resources["PollerFunction"]["Properties"]["Environment"]["Variables"]
+        assert variables["UPSTREAM_SECRET_ARN"] == secret
+        assert (name in stack.resources) == (not parameters)
 
 
 # ---------------------------------------------------------------- permissions
@@ -369,7 +383,10 @@ def test_logs_are_kept_as_long_as_asked_and_no_longer(function: str, group: str)
     """Each function writes to a log group of its own whose retention is a parameter."""
     assert properties(function)["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": {"Ref": group}}
     assert properties(group)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
-    assert of_type("AWS::Logs::LogGroup").keys() == {"PollerLogGroup", "ApiLogGroup"}
+    assert of_type("AWS::Logs::LogGroup").keys() == {"PollerLogGroup", "ApiLogGroup", "ApiAccessLogGroup"}
+    assert all(
+        it["RetentionInDays"] == {"Ref": "LogRetentionDays"} for it in of_type("AWS::Logs::LogGroup").values()
+    )
     names = [it["LogGroupName"]["Fn::Sub"] for it in of_type("AWS::Logs::LogGroup").values()]
     assert len(set(names)) == len(names)
 
@@ -417,21 +434,178 @@ def test_every_gateway_error_is_a_problem_document() -> None:
 
 
 def test_every_route_takes_every_method_on_the_one_api() -> None:
-    """A wrong method is told by the API, not as missing credentials; GET and HEAD have events of their own.
+    """A wrong method is told by the API, not as missing credentials; GET and HEAD stand for themselves.
 
     Routes are on IncidentApi by name: without it SAM would make a second API, without our authorizer.
     """
+    definition = properties("IncidentApi")["DefinitionBody"]
+    assert {path: set(item) for path, item in definition["paths"].items()} == dict.fromkeys(PATHS, METHODS)
     routes = events("ApiFunction", "Api")
-    assert {(it["Method"], it["Path"]) for it in routes} == ROUTES
-    assert len(routes) == len(ROUTES)
+    assert {(it["Method"], it["Path"]) for it in routes} == {("any", path) for path in PATHS}
+    assert len(routes) == len(PATHS)
     assert all(it["RestApiId"] == {"Ref": "IncidentApi"} for it in routes)
 
 
-def test_no_route_is_open() -> None:
-    """SigV4 by default, and no event that says otherwise."""
-    assert properties("IncidentApi")["Auth"] == {"DefaultAuthorizer": "AWS_IAM", "InvokeRole": "NONE"}
-    for route in events("ApiFunction", "Api"):
-        assert "Auth" not in route
+def test_callers_reach_the_published_version() -> None:
+    """Each operation calls the alias: a canary, and provisioned concurrency, are for what callers reach."""
+    for path, item in Stack().resources["IncidentApi"]["Properties"]["DefinitionBody"]["paths"].items():
+        for operation in item.values():
+            integration = operation["x-amazon-apigateway-integration"]
+            assert integration["uri"].endswith("/functions/incidents-dev-ApiFunction.Alias/invocations"), path
+            assert (integration["type"], integration["httpMethod"]) == ("aws_proxy", "POST")
+            # Without credentials: the caller's would each need lambda:InvokeFunction.
+            assert "credentials" not in integration
+
+
+@pytest.mark.parametrize("authorizer", AUTHORIZERS)
+@pytest.mark.parametrize("scope", ["", "incidents/read"])
+def test_no_setting_leaves_data_open(authorizer: str, scope: str) -> None:
+    """Whatever is allowed for Authorizer, each operation asks for the credentials that it names, and no other."""
+    stack = Stack({"Authorizer": authorizer, "AuthorizerScope": scope} | AUTHORIZERS[authorizer])
+    definition = stack.resources["IncidentApi"]["Properties"]["DefinitionBody"]
+    (scheme,) = definition["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["in"]) == ("apiKey", "header")
+    told = scheme.get("x-amazon-apigateway-authtype")
+    judge = scheme.get("x-amazon-apigateway-authorizer", {})
+    match authorizer:
+        case "IAM":
+            assert (scheme["name"], told, judge) == ("Authorization", "awsSigv4", {})
+        case "API_KEY":
+            # Under this name alone API Gateway takes it for its own keys.
+            assert (scheme["name"], told, judge) == ("x-api-key", None, {})
+        case "COGNITO":
+            assert (scheme["name"], told) == ("Authorization", "cognito_user_pools")
+            assert judge["type"] == told
+            assert judge["providerARNs"] == [*AUTHORIZERS[authorizer].values()]
+        case "LAMBDA":
+            assert (scheme["name"], told) == ("Authorization", "custom")
+            assert judge["type"] == "token"
+            assert (
+                f"/functions/{AUTHORIZERS[authorizer]['AuthorizerArn']}/invocations" in judge["authorizerUri"]
+            )
+    scopes = [scope] if scope and authorizer == "COGNITO" else []
+    operations = [it for item in definition["paths"].values() for it in item.values()]
+    assert len(operations) == len(PATHS) * len(METHODS)
+    assert all(it["security"] == [{"caller": scopes}] for it in operations)
+    assert definition["components"]["securitySchemes"].keys() == {"caller"}
+    assert set(PARAMETERS["Authorizer"]["AllowedValues"]) == AUTHORIZERS.keys()
+    assert PARAMETERS["Authorizer"]["Default"] == "IAM"
+    keyed = stack.resources.keys() & {"ApiKey", "UsagePlan", "UsagePlanKey"}
+    assert len(keyed) == (3 if authorizer == "API_KEY" else 0)
+    assert ("AuthorizerPermission" in stack.resources) == (authorizer == "LAMBDA")
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "needed"),
+    [
+        ("AuthorizerHasItsArn", "Authorizer", "AuthorizerArn"),
+        ("DomainHasItsCertificate", "DomainName", "CertificateArn"),
+    ],
+)
+def test_what_belongs_together_is_asked_for(rule: str, given: str, needed: str) -> None:
+    """CloudFormation refuses a stack before it makes anything, and says what is missing."""
+    (assertion,) = TEMPLATE["Rules"][rule]["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": needed}, ""]}]}
+    assert needed in assertion["AssertDescription"]
+    assert given in strings(TEMPLATE["Rules"][rule]["RuleCondition"])
+
+
+def test_a_new_authorizer_is_deployed() -> None:
+    """SAM hashes the definition without the parameters' values: only a deployment each time serves the new one."""
+    assert properties("IncidentApi")["AlwaysDeploy"] is True
+
+
+def test_a_parameter_of_the_readers_makes_a_new_version() -> None:
+    """The version's description names each parameter that the function's configuration depends on, no other.
+
+    CloudFormation replaces the version with it, and the alias follows.
+    """
+    reader = properties("ApiFunction")
+    described = set(re.findall(r"\$\{(\w+)\}", reader["VersionDescription"]["Fn::Sub"]))
+    configuration = {
+        name: reader[name] for name in ("Environment", "MemorySize", "Timeout", "Tracing", "LoggingConfig")
+    } | {"Architectures": TEMPLATE["Globals"]["Function"]["Architectures"]}
+    used = {name for name in PARAMETERS if name in strings(configuration)}
+    used |= {"TracingEnabled"} if "HasTracing" in strings(configuration) else set()
+    assert described == used
+    assert reader["AutoPublishAliasAllProperties"] is True
+    assert properties("SharedLayer")["PublishLambdaVersion"] is True
+
+
+def test_what_costs_money_is_off_until_asked_for() -> None:
+    """A first deployment has no web ACL, domain, canary, tracing, warm readers or reserved concurrency."""
+    stack = Stack()
+    asked = {
+        "WafEnabled": "true",
+        "DomainName": "incidents.example.com",
+        "CertificateArn": "arn:aws:acm:eu-central-1:123456789012:certificate/a",
+        "HostedZoneId": "Z0123456789",
+        "CanaryEnabled": "true",
+        "GatewayLogRole": "create",
+    }
+    assert Stack(asked).resources.keys() - stack.resources.keys() == {
+        "WebAcl",
+        "WebAclAssociation",
+        "CustomDomain",
+        "BasePathMapping",
+        "DomainRecord",
+        "UnexpectedErrorsFilter",
+        "CanaryAlarm",
+        "GatewayRole",
+        "GatewayAccount",
+    }
+    poller, reader = (stack.resources[name]["Properties"] for name in FUNCTIONS)
+    assert "ReservedConcurrentExecutions" not in poller
+    assert "ProvisionedConcurrencyConfig" not in reader
+    assert poller["Tracing"] == reader["Tracing"] == "PassThrough"
+    warm = Stack({"ProvisionedConcurrency": "2", "PollerReservedConcurrency": "1", "TracingEnabled": "true"})
+    poller, reader = (warm.resources[name]["Properties"] for name in FUNCTIONS)
+    assert poller["ReservedConcurrentExecutions"] == "1"
+    assert reader["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": "2"}
+    assert poller["Tracing"] == reader["Tracing"] == "Active"
+
+
+def test_the_access_log_holds_no_cursor_no_key_and_no_employee() -> None:
+    """One line of JSON a request, of API Gateway's variables alone: no path, no query, no header, no key."""
+    setting = Stack().resources["IncidentApi"]["Properties"]["AccessLogSetting"]
+    line = json.loads(setting["Format"])
+    assert "\n" not in setting["Format"]
+    harmless = {
+        "authorizer.claims.sub",
+        "authorizer.principalId",
+        "error.responseType",
+        "httpMethod",
+        "identity.apiKeyId",
+        "identity.sourceIp",
+        "identity.userArn",
+        "integration.integrationStatus",
+        "integration.latency",
+        "requestId",
+        "requestTimeEpoch",
+        # The path as the definition has it, `/employees/{employee_id}/incidents`.
+        "resourcePath",
+        "responseLatency",
+        "responseLength",
+        "status",
+    }
+    assert {value.removeprefix("$context.") for value in line.values()} == harmless
+    assert all(value.startswith("$context.") for value in line.values())
+    assert (
+        "AccessLogSetting" not in Stack({"AccessLogEnabled": "false"}).resources["IncidentApi"]["Properties"]
+    )
+    (settings,) = properties("IncidentApi")["MethodSettings"]
+    assert (settings["LoggingLevel"], settings["DataTraceEnabled"]) == ("OFF", False)
+
+
+def test_requests_are_limited() -> None:
+    """All callers together, and each key, have a rate, a burst and, with a key, a day's quota."""
+    stack = Stack({"Authorizer": "API_KEY", "ApiRequestsPerSecond": "7", "ApiBurst": "9"})
+    (settings,) = stack.resources["IncidentApi"]["Properties"]["MethodSettings"]
+    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
+    assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == ("7", "9")
+    plan = stack.resources["UsagePlan"]["Properties"]
+    assert plan["Throttle"] == {"RateLimit": "7", "BurstLimit": "9"}
+    assert plan["Quota"] == {"Limit": 86400, "Period": "DAY"}
 
 
 def test_everything_that_takes_tags_carries_its_stage() -> None:
@@ -444,6 +618,13 @@ def test_everything_that_takes_tags_carries_its_stage() -> None:
         "AWS::SNS::Subscription",
         "AWS::SQS::QueuePolicy",
         "AWS::CloudWatch::Dashboard",
+        "AWS::ApiGateway::Account",
+        "AWS::ApiGateway::BasePathMapping",
+        "AWS::ApiGateway::UsagePlanKey",
+        "AWS::Lambda::Permission",
+        "AWS::Logs::MetricFilter",
+        "AWS::Route53::RecordSet",
+        "AWS::WAFv2::WebACLAssociation",
     }
     native = {
         name
@@ -469,13 +650,38 @@ def test_outputs_tell_what_to_do_next() -> None:
         "DashboardUrl",
         "UpstreamSecretArn",
         "FillUpstreamSecretCommand",
+        "ApiKeyId",
         "CurlCommand",
     }
     assert all(it["Description"] for it in TEMPLATE["Outputs"].values())
-    url = TEMPLATE["Outputs"]["ApiUrl"]["Value"]["Fn::Sub"]
-    curl = TEMPLATE["Outputs"]["CurlCommand"]["Value"]["Fn::Sub"]
-    assert "--aws-sigv4" in curl
-    assert f'"{url}/incidents"' in curl
+
+
+@pytest.mark.parametrize("domain", ["", "incidents.example.com"])
+@pytest.mark.parametrize(
+    ("authorizer", "credentials"),
+    [
+        ("IAM", "--aws-sigv4"),
+        ("API_KEY", '--header "X-Api-Key: $('),
+        ("COGNITO", '--header "Authorization: Bearer $TOKEN"'),
+        ("LAMBDA", '--header "Authorization: Bearer $TOKEN"'),
+    ],
+)
+def test_the_printed_command_asks_with_the_right_credentials(
+    authorizer: str, credentials: str, domain: str
+) -> None:
+    """Whoever may call, the one command that the stack prints is for them, at the stack's address."""
+    stack = Stack({"Authorizer": authorizer, "DomainName": domain} | AUTHORIZERS[authorizer])
+    url = (
+        f"https://{domain}"
+        if domain
+        else "https://incidents-dev-IncidentApi.execute-api.eu-central-1.amazonaws.com/dev"
+    )
+    assert stack.outputs["ApiUrl"] == url
+    command = stack.outputs["CurlCommand"]
+    assert credentials in command
+    assert command.startswith("curl --compressed --")
+    assert command.endswith(f' "{url}/incidents"')
+    assert ("ApiKeyId" in stack.outputs) == (authorizer == "API_KEY")
 
 
 # ---------------------------------------------------------------- samconfig.toml
@@ -512,7 +718,7 @@ def test_samconfig_knows_every_stage() -> None:
 def test_sample_requests_are_for_routes_that_exist(name: str) -> None:
     """What `sam local invoke ApiFunction` is fed matches a route, its path and its parameters."""
     event = json.loads((ROOT / "events" / f"{name}.json").read_text())
-    assert ("any", event["resource"]) in ROUTES
+    assert event["resource"] in PATHS
     assert event["resource"].format(**(event["pathParameters"] or {})) == event["path"]
     context = event["requestContext"]
     assert (context["resourcePath"], context["httpMethod"]) == (event["resource"], event["httpMethod"])

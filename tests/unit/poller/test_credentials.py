@@ -249,7 +249,7 @@ def test_missing_secret_is_said_to_be_missing(secret: Secret) -> None:
     """A secret that does not exist is an error that says what it needs."""
     error = failure(secret.source.current)
     assert secret.reads == 1
-    assert "must exist" in str(error)
+    assert "not filled (or does not exist)" in str(error)
     assert NAME not in str(error)
 
 
@@ -271,7 +271,13 @@ def test_secret_that_may_not_be_read_is_said_to_be_so(code: str, status: int) ->
         stubber.add_client_error("get_secret_value", code, message, status)
         error = failure(CredentialsSource(NAME, client=client).current)
         stubber.assert_no_pending_responses()
-    for part in ("the upstream's secret", "exist", "have a value", "open to the poller"):
+    empty = code == "ResourceNotFoundException"
+    told = (
+        ("not filled", "FillUpstreamSecretCommand")
+        if empty
+        else ("can't be read", "role must allow it", "key")
+    )
+    for part in ("the upstream's secret", *told):
         assert part in str(error)
     assert_quotes_nothing(error, "geheim", "arn:aws", "123456789012")
 

@@ -31,6 +31,7 @@ SUCCESS = PollSummary(
     stale_sources=2,
     consecutive_failures=0,
     data_age_seconds=1.5,
+    credential_failure=False,
     duration_ms=9_120,
 )
 
@@ -66,6 +67,7 @@ def test_a_line_has_every_number(capsys: pytest.CaptureFixture[str]) -> None:
         "PostponedRecords": 4,
         "UpstreamRetries": 6,
         "PossibleGaps": 1,
+        "CredentialFailures": 0,
         "JournalLag": 5,
         "Unattributed": 9,
         "StaleSources": 2,
@@ -109,6 +111,7 @@ def test_what_is_not_known_is_left_out(capsys: pytest.CaptureFixture[str]) -> No
     """A poll that crashed at once knows neither the age of the data nor what waits: no number is made up."""
     values = values_of(emitted(PollSummary(poll_id="p", outcome="crashed", duration_ms=12), capsys)[0])
     assert values.keys() == METRICS.keys() - NOTIFICATIONS - {
+        "CredentialFailures",
         "Unattributed",
         "StaleSources",
         "ConsecutiveFailures",
