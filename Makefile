@@ -1,6 +1,6 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit e2e lint format lock openapi fuzz soak build clean
+.PHONY: help setup run test unit e2e deploy cost lint format lock openapi fuzz soak build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -66,6 +66,15 @@ fuzz: ## Make 20,000 requests of the contract to a local run, and judge every an
 soak: ## Live through a year of hourly polls, faults and crashes, and account for every incident (some 15 minutes)
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python -m tests.soak
+
+deploy: ## Check, build and deploy: ENV=dev, the first time UPSTREAM_BASE_URL=https://…
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh sam
+	@$(WITH_TOOLS) .venv/bin/python -m scripts.deploy
+
+cost: ## Compute the tables of docs/cost.md
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python -m scripts.cost
 
 build: setup ## Build what is deployed, into .aws-sam
 	@$(WITH_TOOLS) sam build

@@ -17,7 +17,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping; raises ConstructorError for a repeated or non-text name."""
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
         for (key, _), name in zip(node.value, names, strict=True):
             if not isinstance(name, str) or names.count(name) > 1:
                 raise yaml.constructor.ConstructorError(

@@ -20,18 +20,22 @@ needs_sam = pytest.mark.skipif(
 )
 
 
-def run_sam(*arguments: str | Path, folder: Path, aws: Mapping[str, str] | None = None) -> str:
-    """Run `sam` in a folder and return what it printed; ``aws`` are the variables that say where AWS is."""
-    environment = {
+def sam_environment(aws: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a `sam` that sees no settings of the person's; ``aws`` says where AWS is."""
+    return {
         **build_base_environment(os.environ),
         # `sam build` looks for python3.13 with pip: the one that runs the tests.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(SAM.parent), os.environ["PATH"]]),
         "AWS_DEFAULT_REGION": "us-east-1",
         "SAM_CLI_TELEMETRY": "0",
         **(aws or {}),
     }
+
+
+def run_sam(*arguments: str | Path, folder: Path, aws: Mapping[str, str] | None = None) -> str:
+    """Run `sam` in a folder and return what it printed; ``aws`` are the variables that say where AWS is."""
     done = subprocess.run(  # noqa: S603 - the checkout's own tool, no input from outside
-        [SAM, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [SAM, *arguments], cwd=folder, env=sam_environment(aws), capture_output=True, text=True, check=False
     )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output

@@ -67,11 +67,21 @@ def test_everything_is_made(deployment: Deployment) -> None:
     assert set(made.values()) <= {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
     layers = [name for name in made if name.startswith("SharedLayer")]
     assert len(layers) == 1
-    stack = Stack(OVERRIDES)
+    stack = Stack(OVERRIDES | {"GatewayLogRole": "create"})
     wanted = stack.resources.keys() - {"SharedLayer"}
     assert wanted == TEMPLATE["Resources"].keys() & made.keys()
     assert deployment.outputs.keys() == stack.outputs.keys()
     assert all(deployment.outputs.values())
+
+
+def test_the_deployment_says_what_is_left_to_do(deployment: Deployment) -> None:
+    """Whoever deployed reads the one command that fills the secret, the address, and how to ask there."""
+    for output in ("FillUpstreamSecretCommand", "ApiUrl", "CurlCommand", "DashboardUrl"):
+        assert deployment.outputs[output] in deployment.told, deployment.told
+    # A new account has no role with which API Gateway may log.
+    assert "the stack makes one" in deployment.told
+    role = deployment.client("apigateway").get_account()["cloudwatchRoleArn"]
+    assert f"role/{STACK}-GatewayRole" in role
 
 
 def test_health_says_that_the_secret_is_to_be_filled(without_credentials: tuple[Answer, Answer]) -> None:
@@ -281,16 +291,18 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(
 
 
 def test_with_api_keys_a_key_is_what_opens_the_api(keyed: Deployment, reader: Caller) -> None:
-    """After an update to Authorizer=API_KEY, on every route: 403 without a key or with another, 200 with it."""
+    """After an update to Authorizer=API_KEY, on every route: 403 without a key or with another, 200 with."""
     command = keyed.outputs["CurlCommand"]
     assert f"--api-key {keyed.outputs['ApiKeyId']} --include-value" in command
     key = keyed.client("apigateway").get_api_key(apiKey=keyed.outputs["ApiKeyId"], includeValue=True)["value"]
     assert len(key) >= 20
-    holder, guesser = replace(reader, api_key=key), replace(reader, api_key=key[:-1] + "x")
+    # Of another definition the emulator makes another API, under another id.
+    signed = replace(reader, base_url=keyed.anonymous().base_url)
+    holder, guesser = replace(signed, api_key=key), replace(signed, api_key=key[:-1] + "x")
     employee = next(who for who in who_counts(keyed) if who is not None)
     for path in paths(employee):
         # A signature, or none, makes no difference any more.
-        for caller in (reader, keyed.anonymous(), guesser):
+        for caller in (signed, keyed.anonymous(), guesser):
             assert caller.ask(path).status == 403, (path, caller)
         for caller in (holder, replace(keyed.anonymous(), api_key=key)):
             assert caller.ask(path).status in (200, 404), path
@@ -327,7 +339,12 @@ def test_the_table_alone_outlives_the_stack(
         "layers": deleted.client("lambda").list_layers()["Layers"],
         "rules": deleted.client("events").list_rules()["Rules"],
         "APIs": deleted.client("apigateway").get_rest_apis()["items"],
-        "roles": deleted.client("iam").list_roles()["Roles"],
+        "roles": [
+            role
+            for role in deleted.client("iam").list_roles()["Roles"]
+            # It serves all APIs of the account.
+            if not role["RoleName"].startswith(f"{STACK}-GatewayRole")
+        ],
         "secrets": deleted.client("secretsmanager").list_secrets()["SecretList"],
         "topics": deleted.client("sns").list_topics()["Topics"],
         "log groups": deleted.client("logs").describe_log_groups()["logGroups"],

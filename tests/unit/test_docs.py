@@ -493,6 +493,8 @@ def command_faults(line: str) -> list[str]:
     if (service, operation) == ("logs", "tail"):
         # The CLI's own.
         return sorted(unknown | flags - {"since"})
+    # The CLI's own name for it.
+    service = "codedeploy" if service == "deploy" else service
     model = botocore.session.Session().get_service_model(service)
     names = {xform_name(each, "-"): each for each in model.operation_names}
     if program != "aws" or operation not in names:

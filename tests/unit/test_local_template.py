@@ -141,7 +141,7 @@ def test_our_own_template() -> None:
     assert read_time_to_live(template) == {"AttributeName": "expires_at", "Enabled": True}
     routes = read_routes(template)
     for path in ("/incidents", "/incidents/changes", "/employees/{employee_id}/incidents", "/health"):
-        assert {Route(method, path) for method in ("ANY", "GET", "HEAD")} <= set(routes)
+        assert Route("ANY", path) in routes
     assert read_handler(template, "PollerFunction") == "functions.poller.handler.lambda_handler"
     assert read_handler(template, "ApiFunction") == "functions.api.handler.lambda_handler"
     assert read_limits(template, "PollerFunction").timeout_seconds > 30

@@ -460,7 +460,7 @@ def test_callers_reach_the_published_version() -> None:
 @pytest.mark.parametrize("authorizer", AUTHORIZERS)
 @pytest.mark.parametrize("scope", ["", "incidents/read"])
 def test_no_setting_leaves_data_open(authorizer: str, scope: str) -> None:
-    """Whatever is allowed for Authorizer, each operation asks for the credentials that it names, and no other."""
+    """Whatever is allowed for Authorizer, each operation asks for the credentials that it names, no other."""
     stack = Stack({"Authorizer": authorizer, "AuthorizerScope": scope} | AUTHORIZERS[authorizer])
     definition = stack.resources["IncidentApi"]["Properties"]["DefinitionBody"]
     (scheme,) = definition["components"]["securitySchemes"].values()
@@ -511,7 +511,7 @@ def test_what_belongs_together_is_asked_for(rule: str, given: str, needed: str) 
 
 
 def test_a_new_authorizer_is_deployed() -> None:
-    """SAM hashes the definition without the parameters' values: only a deployment each time serves the new one."""
+    """SAM does not look at the parameters' values: only a deployment each time serves the new one."""
     assert properties("IncidentApi")["AlwaysDeploy"] is True
 
 
