@@ -1,7 +1,7 @@
 """What a deployment costs a month: `python -m scripts.cost` writes the tables of docs/cost.md.
 
-Prices are in prices.toml. Units are the ceilings that the tests hold the service to, so the truth is lower; what
-nobody can know, such as how often clients ask, is an assumption that stands in the table.
+Prices are in prices.toml. Units are the ceilings that the tests hold the service to, so the truth is lower;
+what nobody can know, such as how often clients ask, is an assumption that stands in the table.
 """
 
 import sys
@@ -24,7 +24,7 @@ _WRITE_UNITS_AN_INCIDENT = 3
 _POLL_SECONDS = 13.0
 _MEMORY_GB = 1.0
 _REQUEST_SECONDS = 0.05
-# Of each item that DynamoDB keeps it bills 100 bytes more: the incident, its id, its share of a journal entry.
+# Of each item DynamoDB bills 100 bytes more: the incident, its id, its share of a journal entry.
 _BYTES_AN_INCIDENT = (351 + 100) + (65 + 100) + 50
 _RETENTION_DAYS = 400
 _BYTES_A_UNIT = 4096
@@ -77,12 +77,14 @@ def compute_lines(
     reads = polls * _READ_UNITS_A_POLL + new + size.requests * (1 + units)
     yield (
         "DynamoDB reads",
-        f"{polls:,} polls × {_READ_UNITS_A_POLL} + {new:,} look-ups + {size.requests:,} requests × {1 + units:.1f}",
+        f"{polls:,} polls × {_READ_UNITS_A_POLL} + {new:,} look-ups"
+        f" + {size.requests:,} requests × {1 + units:.1f}",
         reads / 1e6 * dynamodb["million_read_units"],
     )
     yield (
         "DynamoDB storage and backup",
-        f"{size.incidents_a_day:,} × {_RETENTION_DAYS} days × {_BYTES_AN_INCIDENT} bytes = {stored_gb:.2f} GB",
+        f"{size.incidents_a_day:,} × {_RETENTION_DAYS} days × {_BYTES_AN_INCIDENT} bytes"
+        f" = {stored_gb:.2f} GB",
         stored_gb * (dynamodb["gb_month"] + dynamodb["backup_gb_month"]),
     )
     yield (
@@ -122,8 +124,8 @@ def render_tables(fixed: Mapping[str, int]) -> str:
     for size in SIZES:
         lines = list(compute_lines(size, prices, fixed))
         tables.append(
-            f"### {size.name.capitalize()}: {size.incidents_a_day:,} new incidents a day, {size.requests:,} requests"
-            " a month\n\n| what | arithmetic | USD a month |\n|---|---|---|\n"
+            f"### {size.name.capitalize()}: {size.incidents_a_day:,} new incidents a day,"
+            f" {size.requests:,} requests a month\n\n| what | arithmetic | USD a month |\n|---|---|---|\n"
             + "".join(f"| {what} | {arithmetic} | {usd:.2f} |\n" for what, arithmetic, usd in lines)
             + f"| **together** | | **{sum(usd for _, _, usd in lines):.2f}** |\n"
         )
