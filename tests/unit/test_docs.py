@@ -583,6 +583,29 @@ def test_the_readme_has_the_commands_that_the_stack_prints(
     assert command in README.splitlines()
 
 
+def missing_tests(page: str) -> list[str]:
+    """Tests that a page names, as `file::function`, and that are not there."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert named
+    return [
+        f"{file}::{name}"
+        for file, name in named
+        if not (ROOT / file).exists() or f"def {name}(" not in (ROOT / file).read_text("utf-8")
+    ]
+
+
+def test_every_threat_is_tested_where_the_page_says() -> None:
+    """The table names tests that exist, in each of its rows."""
+    page = (DOCS / "security.md").read_text("utf-8")
+    assert missing_tests(page) == []
+    rows = section(page, "Who could do what").strip().splitlines()[2:]
+    assert len(rows) > 10
+    assert all("::test_" in row for row in rows)
+    assert missing_tests("`tests/unit/test_docs.py::test_no_such_thing`") == [
+        "tests/unit/test_docs.py::test_no_such_thing"
+    ]
+
+
 def broken_links(path: Path, text: str) -> list[str]:
     """Relative links that lead to nothing, and anchors that no heading has."""
     broken = []
