@@ -19,6 +19,7 @@ import pytest_socket
 
 from local.emulator import REGION, EmulatorMissingError, create_table, emulator
 from shared.store.table import Table
+from tests.permissions import Recorder
 from tests.sam import ARCHITECTURE, run_sam
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _UNIT = _ROOT / "tests/unit"
 _LOOPBACK_FILES = ("test_simulator.py", "test_local_*.py")
 _LOOPBACK_HOSTS = ["127.0.0.1"]
 
+# From the first import on: fixtures of any scope may call the functions.
+_RECORDER = Recorder()
 _DUMMY_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -53,8 +56,34 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the markers of this project (--strict-markers refuses all others)."""
     config.addinivalue_line("markers", "loopback: a unit test that may open sockets on 127.0.0.1")
     config.addinivalue_line(
+        "markers", "judges_the_run: a test of what all others made the code do; runs last"
+    )
+    _RECORDER.start()
+    config.addinivalue_line(
         "markers", "ministack_only(reason): a contract test of something that moto is known to get wrong"
     )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let those that judge the run come after all others."""
+    items.sort(key=lambda item: item.get_closest_marker("judges_the_run") is not None)
+
+
+@pytest.fixture(scope="session")
+def recorder() -> Recorder:
+    """What the functions have asked of AWS so far."""
+    return _RECORDER
+
+
+@pytest.fixture(scope="session")
+def is_whole_run(request: pytest.FixtureRequest) -> bool:
+    """Whether all tests run: nothing was named on the command line, chosen, or left out."""
+    config = request.config
+    everything = [str(config.rootpath / each) for each in config.getini("testpaths")]
+    named = [str(config.invocation_params.dir / each) for each in config.args]
+    options = ("keyword", "markexpr", "lf", "failedfirst", "ignore", "ignore_glob", "deselect", "stepwise")
+    return named == everything and not any(config.getoption(each, None) for each in options)
 
 
 @pytest.fixture(scope="session", autouse=True)
