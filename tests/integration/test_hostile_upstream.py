@@ -84,6 +84,8 @@ class Row:
 def gone(fault: str, source: str, reported: str, **more: Any) -> Row:
     """A source that can't be taken: it keeps what it had, and is stale."""
     alarms = DOWN if source == EVERY_SOURCE else STALE
+    if source == EVERY_SOURCE and reported == "unauthorized":
+        alarms |= {"CredentialsAlarm"}
     return Row(fault, source, "none", reported=reported, alarms=alarms, **more)
 
 
