@@ -1,6 +1,6 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit e2e deploy cost lint format lock openapi fuzz soak build clean
+.PHONY: help setup run test unit e2e deploy erase cost lint format lock openapi fuzz soak build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -71,6 +71,10 @@ deploy: ## Check, build and deploy: ENV=dev, the first time UPSTREAM_BASE_URL=ht
 	@scripts/bootstrap.sh dev
 	@scripts/bootstrap.sh sam
 	@$(WITH_TOOLS) .venv/bin/python -m scripts.deploy
+
+erase: ## Forget one employee: EMPLOYEE=4506 ENV=dev (or TABLE_NAME=… RETENTION_DAYS=…)
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python -m scripts.erase
 
 cost: ## Compute the tables of docs/cost.md
 	@scripts/bootstrap.sh dev

@@ -13,15 +13,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.template import load_template
+from scripts.environments import RefusedError, check_environment, identify, read_stack_name
 from scripts.preflight import (
     Stack,
     effective_parameters,
@@ -36,15 +35,11 @@ from scripts.preflight import (
 _ROOT = Path.cwd()
 
 
-class RefusedError(Exception):
-    """What a person has to mend before a deployment; one sentence a line."""
-
-
 def main(environ: Mapping[str, str]) -> int:
     """Deploy as ``environ`` says."""
     try:
         environment, given = read_request(environ)
-        name = _stack_name(environment)
+        name = read_stack_name(_ROOT, environment)
         session = boto3.Session(region_name=environ.get("AWS_REGION") or None)
         account = identify(session)
         stack = read_stack(session, name)
@@ -64,10 +59,7 @@ def main(environ: Mapping[str, str]) -> int:
 
 def read_request(environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The environment's name and the parameters that are given. Raises RefusedError."""
-    known = [name for name in _read_samconfig() if name not in ("version", "default")]
-    environment = environ.get("ENV", "")
-    if environment not in known:
-        raise RefusedError(f"ENV is {environment or 'missing'}: say ENV={', ENV='.join(known)}")
+    environment = check_environment(_ROOT, environ.get("ENV", ""))
     given: dict[str, str] = {}
     try:
         words = shlex.split(environ.get("PARAMETERS", ""))
@@ -83,18 +75,6 @@ def read_request(environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     if given.setdefault("Stage", environment) != environment:
         raise RefusedError(f"Stage={given['Stage']} is not ENV={environment}: leave Stage out")
     return environment, given
-
-
-def identify(session: boto3.Session) -> str:
-    """The account that the credentials are of. Raises RefusedError."""
-    if not session.region_name:
-        raise RefusedError("no region: set AWS_REGION, or `region` in your AWS profile")
-    try:
-        return str(session.client("sts").get_caller_identity()["Account"])
-    except (BotoCoreError, ClientError) as error:
-        raise RefusedError(
-            f"AWS does not know you ({error}): sign in (`aws sso login`, `aws configure`), or set AWS_PROFILE"
-        ) from error
 
 
 def prepare(
@@ -144,14 +124,6 @@ def _is_empty(session: boto3.Session, secret: str) -> bool:
         # Not everybody who deploys may look at secrets.
         return False
     return not description.get("VersionIdsToStages")
-
-
-def _read_samconfig() -> dict[str, Any]:
-    return tomllib.loads((_ROOT / "samconfig.toml").read_text("utf-8"))
-
-
-def _stack_name(environment: str) -> str:
-    return str(_read_samconfig()[environment]["global"]["parameters"]["stack_name"])
 
 
 def _run_sam(environment: str, region: str, parameters: Mapping[str, str], *, assume_yes: bool) -> int:

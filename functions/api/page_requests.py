@@ -72,7 +72,9 @@ class PageRequests:
             walk = Walk(snapshot, cursor.filters, employee_id, unattributed)
             start = Position(cursor.go_on_from, cursor.counts)
             began_at = cursor.began_at
-        return PageRequest(state, walk, began_at, start, limit, make_etag(_RENDERER, walk, start, limit))
+        return PageRequest(
+            state, walk, began_at, start, limit, make_etag(_RENDERER, walk, start, limit, state.erased)
+        )
 
     def headers(self, request: PageRequest) -> dict[str, str]:
         """The headers of the page that are known without reading it."""

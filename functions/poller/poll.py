@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -27,10 +28,11 @@ from shared.domain.poll_report import IDENTITIES_SOURCE, PollError, PollReport
 from shared.domain.retention import Retention
 from shared.domain.window import Window, digest_ids
 from shared.store.digests import read_digests, store_digests
+from shared.store.erasure import settle_erasures
 from shared.store.identities import read_identities, store_identities
 from shared.store.notifications import Notified
 from shared.store.projection import project_committed
-from shared.store.records import known_ids
+from shared.store.records import erased_ids, known_ids
 from shared.store.signing_keys import rotate_signing_keys
 from shared.store.state import State, read_state, record_attributed_with, record_report
 from shared.store.table import Table
@@ -137,6 +139,12 @@ class Poller:
             ),
             attempted_at=attempt.at,
         )
+        settle_erasures(
+            self._table,
+            state=state,
+            now=self._clock(),
+            has_time=partial(self._has_time, attempt),
+        )
         outcome: Outcome = "failed" if report.last_error else "succeeded"
         return self._summary(attempt, outcome, taken, commit, report)
 
@@ -157,7 +165,7 @@ class Poller:
         waiting: Sequence[Incident] = ()
         counted = state
         if try_again or (taken.windows and self._is_recount_due(state, attempt.at)):
-            waiting = self._read_waiting(attempt.at)
+            waiting = self._read_waiting(state, attempt.at)
             counted = replace(state, totals=replace(state.totals, unattributed=len(waiting)))
         decisions = decide(taken.windows.values(), new_ids=new_ids, waiting=waiting, identities=identities)
         commit = commit_decisions(
@@ -170,7 +178,7 @@ class Poller:
             even_if_empty=counted != state or bool(taken.windows and state.projected == 0),
             retention=self._retention,
             clock=self._clock,
-            has_time=lambda: self._monotonic() < attempt.started + attempt.seconds_left - _REPORT_SECONDS,
+            has_time=partial(self._has_time, attempt),
         )
         if try_again and commit.sequence == state.projected and not commit.superseded:
             record_attributed_with(self._table, tried_with, at=state.projected)
@@ -181,13 +189,20 @@ class Poller:
         last_day, day = (int(moment) // _DAY_SECONDS for moment in (state.report.attempted_at, now))
         return bool(self._retention.days and last_day != day)
 
-    def _read_waiting(self, now: float) -> Sequence[Incident]:
-        """All that wait and are not past their time; DynamoDB deletes those that are, in its own time."""
-        return [
+    def _read_waiting(self, state: State, now: float) -> Sequence[Incident]:
+        """All that wait and are not past their time; DynamoDB deletes those that are, in its own time.
+
+        Until an erasure is settled a poll that slept may have made an erased one wait again.
+        """
+        waiting = [
             incident
             for incident in read_open(self._table)
             if not self._retention.is_too_old(incident.timestamp, now)
         ]
+        if state.erased == state.settled:
+            return waiting
+        erased = erased_ids(self._table, [each.id for each in waiting])
+        return [incident for incident in waiting if incident.id not in erased]
 
     def _stored_identities(self, state: State, now: float) -> Identities | None:
         """The last good identities, if they are fresh enough to attribute by."""
@@ -262,6 +277,10 @@ class Poller:
             **count_decisions(commit.decisions),
             **known,
         )
+
+    def _has_time(self, attempt: "_Attempt") -> bool:
+        """Whether there is time for more than the report."""
+        return self._monotonic() < attempt.started + attempt.seconds_left - _REPORT_SECONDS
 
     def _milliseconds_since(self, attempt: "_Attempt") -> int:
         return round((self._monotonic() - attempt.started) * 1000)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from functions.poller.sources import TakenSources
 from shared.domain.incident import INCIDENT_TYPES
-from shared.domain.journal import Attributed, Decision, Rejected
+from shared.domain.journal import Attributed, Decision, Erased, Rejected, Unattributed
 from shared.domain.poll_report import PollError, PollReport
 
 type Outcome = Literal["succeeded", "failed", "superseded", "crashed"]
@@ -116,8 +116,10 @@ def _counted_as(decision: Decision) -> str:
             return "attributed_late" if waited else "new_incidents"
         case Rejected():
             return "new_rejected"
-        case _:
+        case Unattributed():
             return "new_unattributed"
+        case Erased():
+            return "erased"
 
 
 def _why_none(taken: TakenSources, at: float) -> PollError:

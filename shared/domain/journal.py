@@ -16,6 +16,7 @@ from shared.domain.incident import Incident
 
 _ATTRIBUTED = "attributed"
 _ATTRIBUTED_LATE = "attributed_late"
+_ERASED = "erased"
 MAX_ENTRY_RECORDS = 1_000
 MAX_ENTRY_BYTES = 64 * 1024
 
@@ -66,7 +67,37 @@ class Rejected:
         return self.id
 
 
-type Decision = Attributed | Unattributed | Rejected
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Where a record is found that is to be erased.
+
+    ``timestamp`` is the incident's exact text, empty for a record that was rejected. ``places`` are the
+    decisions about it in older entries: (sequence, position).
+    """
+
+    employee_id: str
+    timestamp: str = ""
+    places: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A record that must be forgotten, but for its id: whoever serves it again is told that it is known.
+
+    In the entry that erases it, ``traces`` say where it is; they go, too, once nobody can bring it back. In
+    place of the decisions that knew the record it stands without.
+    """
+
+    id: str
+    traces: Traces | None = None
+
+    @property
+    def record_id(self) -> str:
+        """The id of the record decided on."""
+        return self.id
+
+
+type Decision = Attributed | Unattributed | Rejected | Erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +108,7 @@ class Totals:
     unattributed: int = 0
 
     def after(self, decisions: Sequence[Decision]) -> "Totals":
-        """The totals once ``decisions`` are in."""
+        """The totals once ``decisions`` are in. Erasing takes away nothing that was counted."""
         incidents, unattributed = self.incidents, self.unattributed
         for decision in decisions:
             match decision:
@@ -113,6 +144,11 @@ class Entry:
     decisions: tuple[Decision, ...]
     totals: Totals
     attributed_with: str = ""
+
+
+def forget(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
+    """The same positions, each with its record's id alone."""
+    return tuple(Erased(decision.record_id) for decision in decisions)
 
 
 def split_decisions(decisions: Sequence[Decision]) -> Iterator[tuple[Decision, ...]]:
@@ -185,18 +221,42 @@ def _encode(decision: Decision) -> dict[str, JsonValue]:
                 "reason": reason,
                 "record": record,
             }
+        case Erased(id, traces):
+            return {"outcome": _ERASED, "id": id} | (_encode_traces(traces) if traces else {})
+
+
+def _encode_traces(traces: Traces) -> dict[str, JsonValue]:
+    places = [[JsonNumber(str(sequence)), JsonNumber(str(position))] for sequence, position in traces.places]
+    return {"employee_id": traces.employee_id, "timestamp": traces.timestamp, "places": places}
+
+
+def _decode_erased(record: Mapping[str, JsonValue]) -> Erased:
+    record_id = cast("str", record["id"])
+    if "employee_id" not in record:
+        return Erased(record_id)
+    places = cast("Sequence[tuple[JsonNumber, JsonNumber]]", record["places"])
+    return Erased(
+        record_id,
+        Traces(
+            employee_id=cast("str", record["employee_id"]),
+            timestamp=cast("str", record["timestamp"]),
+            places=tuple((int(sequence.text), int(position.text)) for sequence, position in places),
+        ),
+    )
 
 
 def _decode(record: Mapping[str, JsonValue]) -> Decision:
     outcome = record["outcome"]
     if outcome == "rejected":
         return Rejected(*(cast("str", record[name]) for name in ("id", "type", "code", "reason", "record")))
-    incident = cast("Mapping[str, JsonValue]", record["incident"])
-    if outcome == "unattributed":
-        return Unattributed(decode_incident(incident, None))
-    if outcome not in (_ATTRIBUTED, _ATTRIBUTED_LATE):
+    if outcome == _ERASED:
+        return _decode_erased(record)
+    if outcome not in ("unattributed", _ATTRIBUTED, _ATTRIBUTED_LATE):
         raise UnknownOutcomeError(
             f"an entry has a decision of kind {outcome!r}, which this version can't lay out"
         )
+    incident = cast("Mapping[str, JsonValue]", record["incident"])
+    if outcome == "unattributed":
+        return Unattributed(decode_incident(incident, None))
     employee_id = cast("str", record["employee_id"])
     return Attributed(decode_incident(incident, employee_id), employee_id, outcome == _ATTRIBUTED_LATE)

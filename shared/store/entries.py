@@ -1,6 +1,8 @@
 """The journal in the table: append-only, one item an entry."""
 
-from shared.domain.journal import Entry, Totals, decode_decisions, encode_decisions
+from collections.abc import Callable, Sequence
+
+from shared.domain.journal import Decision, Entry, Totals, decode_decisions, encode_decisions
 from shared.domain.retention import Retention
 from shared.domain.rfc3339 import parse_rfc3339
 from shared.store.expiry import expiry
@@ -32,6 +34,26 @@ def commit_entry(table: Table, entry: Entry, retention: Retention) -> None:
     there = read_entry(table, entry.sequence)
     if there is None or there.poll_id != entry.poll_id:
         raise CommitConflictError(f"sequence {entry.sequence} was committed by another poll")
+
+
+def rewrite_entry(
+    table: Table, sequence: int, change: Callable[[Sequence[Decision]], Sequence[Decision]]
+) -> None:
+    """Put what ``change`` makes of the entry's decisions in their place, if it is still there.
+
+    Only for erasing: positions stay. Others may rewrite the same entry at the same time; none undoes another.
+    """
+    while item := table.get(journal_key(sequence)):
+        before = item["decisions"]["B"]
+        decisions = decode_decisions(before)
+        changed = tuple(change(decisions))
+        if changed == decisions or table.update(
+            journal_key(sequence),
+            expression="SET decisions = :after",
+            condition="decisions = :before",
+            values={":before": {"B": before}, ":after": {"B": encode_decisions(changed)}},
+        ):
+            return
 
 
 def _encode(entry: Entry, retention: Retention) -> Item:

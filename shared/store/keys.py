@@ -4,6 +4,7 @@ JOURNAL = "JOURNAL"
 INCIDENTS = "INCIDENTS"
 UNATTRIBUTED = "UNATTRIBUTED"
 REJECTED = "REJECTED"
+ERASURES = "ERASURES"
 IDENTITIES = "IDENTITIES"
 
 type Key = tuple[str, str]
@@ -22,6 +23,11 @@ DECIMALS = 7
 def journal_key(sequence: int) -> Key:
     """The key of one journal entry."""
     return JOURNAL, f"{sequence:0{SEQUENCE_WIDTH}}"
+
+
+def erasure_key(sequence: int) -> Key:
+    """The key of an entry that erases and is not settled yet."""
+    return ERASURES, journal_key(sequence)[1]
 
 
 def record_key(record_id: str) -> Key:

@@ -10,6 +10,7 @@ from shared.domain.retention import Retention
 from shared.domain.rfc3339 import parse_rfc3339
 from shared.store import unattributed
 from shared.store.entries import read_entry
+from shared.store.erasure import lay_out_erased
 from shared.store.expiry import expiry
 from shared.store.keys import REJECTED, Key, incident_key, record_key
 from shared.store.state import State, advance_state, read_state
@@ -63,6 +64,7 @@ def project_entry(table: Table, entry: Entry, retention: Retention) -> None:
         | expiry(retention, float(each.incident.timestamp))
         for each in waiting
     )
+    lay_out_erased(table, entry)
     advance_state(table, entry)
 
 

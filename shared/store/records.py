@@ -10,3 +10,9 @@ def known_ids(table: Table, record_ids: Collection[str]) -> set[str]:
     """Those of the ids that an entry already laid out has decided on. Costs a read unit an id that exists."""
     items = table.get_many((record_key(record_id) for record_id in record_ids), attributes=("pk",))
     return {item["pk"]["S"].removeprefix("ID#") for item in items}
+
+
+def erased_ids(table: Table, record_ids: Collection[str]) -> set[str]:
+    """Those of the ids whose records were erased."""
+    items = table.get_many((record_key(record_id) for record_id in record_ids), attributes=("pk", "outcome"))
+    return {item["pk"]["S"].removeprefix("ID#") for item in items if item["outcome"]["S"] == "erased"}

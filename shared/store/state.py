@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shared.domain.journal import Entry, Totals
+from shared.domain.journal import Entry, Erased, Totals
 from shared.domain.poll_report import PollReport
 from shared.store.keys import STATE_KEY
 from shared.store.table import Item, Table
@@ -19,12 +19,16 @@ class State:
     """What the reader serves from: the last sequence laid out, and the last poll's report.
 
     ``projected`` is 0 before the first poll that took anything in; ``committed_at`` is empty until then.
+    ``erased`` is the sequence of the last entry that erased anything: what was read before, at whatever
+    snapshot, may hold it still. Those up to ``settled`` nobody can undo any more.
     """
 
     projected: int = 0
     committed_at: str = ""
     totals: Totals = field(default_factory=Totals)
     attributed_with: str = ""
+    erased: int = 0
+    settled: int = 0
     polls: int = 0
     successful_updates: int = 0
     failed_updates: int = 0
@@ -48,12 +52,19 @@ def advance_state(table: Table, entry: Entry) -> bool:
     first = entry.sequence == 1
     if not first:
         values[":previous"] = {"N": str(entry.sequence - 1)}
+    names = _names("projected", "committed_at", "totals", "attributed_with")
+    expression = (
+        "SET #projected = :sequence, #committed_at = :committed_at, #totals = :totals,"
+        " #attributed_with = :attributed_with"
+    )
+    if any(isinstance(each, Erased) for each in entry.decisions):
+        names |= _names("erased")
+        expression += ", #erased = :sequence"
     return table.update(
         STATE_KEY,
-        expression="SET #projected = :sequence, #committed_at = :committed_at, #totals = :totals,"
-        " #attributed_with = :attributed_with",
+        expression=expression,
         condition="attribute_not_exists(#projected)" if first else "#projected = :previous",
-        names=_names("projected", "committed_at", "totals", "attributed_with"),
+        names=names,
         values=values,
     )
 
@@ -123,6 +134,17 @@ def record_attributed_with(table: Table, digest: str, *, at: int) -> bool:
     )
 
 
+def record_settled(table: Table, erased: int) -> bool:
+    """Say that all erasures up to the sequence ``erased`` are settled; False if there was another since."""
+    return table.update(
+        STATE_KEY,
+        expression="SET #settled = :erased",
+        condition="#erased = :erased",
+        names=_names("settled", "erased"),
+        values={":erased": {"N": str(erased)}},
+    )
+
+
 def _names(*attributes: str) -> dict[str, str]:
     return {f"#{attribute}": attribute for attribute in attributes}
 
@@ -133,6 +155,8 @@ def _decode(item: Item) -> State:
         committed_at=item["committed_at"]["S"] if "committed_at" in item else "",
         totals=Totals.from_text(item["totals"]["S"]) if "totals" in item else Totals(),
         attributed_with=item["attributed_with"]["S"] if "attributed_with" in item else "",
+        erased=_number(item, "erased"),
+        settled=_number(item, "settled"),
         polls=_number(item, "polls"),
         successful_updates=_number(item, "successful_updates"),
         failed_updates=_number(item, "failed_updates"),

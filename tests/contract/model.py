@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.domain.exact_json import JsonNumber
 from shared.domain.incident import Incident
-from shared.domain.journal import Attributed, Decision, Entry, Rejected, Totals, Unattributed
+from shared.domain.journal import Attributed, Decision, Entry, Erased, Rejected, Totals, Unattributed
 from shared.domain.rfc3339 import format_rfc3339
 
 type Dump = dict[tuple[str, str], Mapping[str, Any]]
@@ -51,9 +51,10 @@ def unattributed(number: int, timestamp: str = MOMENT) -> Unattributed:
     return Unattributed(make_incident(number, timestamp=timestamp))
 
 
-def rejected(number: int) -> Rejected:
-    """A record that can't be an incident."""
-    return Rejected(f"{number:032x}", "misuse", "missing_field", "priority is missing or null", '{"a": "ä"}')
+def rejected(number: int, employee_id: str = "") -> Rejected:
+    """A record that can't be an incident; it may name an employee all the same."""
+    record = f'{{"employee_id":"0{employee_id}"}}' if employee_id else '{"a": "ä"}'
+    return Rejected(f"{number:032x}", "misuse", "missing_field", "priority is missing or null", record)
 
 
 def make_entries(*portions: Sequence[Decision], poll_id: str = "poll") -> list[Entry]:
@@ -93,6 +94,9 @@ def expected_projection(entries: Iterable[Entry], days: int = 0) -> Dump:
         sequence = _number(entry.sequence)
         committed_at = COMMITTED_AT + 60 * entry.sequence
         for decision in entry.decisions:
+            if isinstance(decision, Erased):
+                _expect_erased(table, decision, entry)
+                continue
             if isinstance(decision, Rejected):
                 put(f"ID#{decision.id}", "ID", committed_at, outcome={"S": "rejected"}, sequence=sequence)
                 put(
@@ -132,6 +136,18 @@ def expected_projection(entries: Iterable[Entry], days: int = 0) -> Dump:
                     "expires_at": _number(committed_at + 2 * DAY),
                 }
     return table
+
+
+def _expect_erased(table: Dump, decision: Erased, entry: Entry) -> None:
+    """Nothing is left of the record but that its id was erased, and until it is settled that it was."""
+    sequence = entry.sequence
+    theirs = [key for key in table if key[1].endswith(decision.id) and not key[0].startswith("ID#")]
+    for key in theirs:
+        del table[key]
+    known = table[f"ID#{decision.id}", "ID"]
+    table[f"ID#{decision.id}", "ID"] = {**known, "outcome": {"S": "erased"}, "sequence": _number(sequence)}
+    key = ("ERASURES", f"{sequence:020}")
+    table[key] = {"pk": {"S": key[0]}, "sk": {"S": key[1]}, "committed_at": {"S": entry.committed_at}}
 
 
 def incident_sort_key(employee_id: str, incident: Incident) -> str:
@@ -178,6 +194,8 @@ def check_never_ahead(everything: Dump, entries: Sequence[Entry]) -> None:
         if record_id == pk:
             continue
         outcome = item["outcome"]["S"]
+        if outcome == "erased":
+            continue
         own = {"incident": record_id in incident_ids}.get(outcome, (outcome.upper(), record_id) in everything)
         assert own, f"{record_id} is known as {outcome}, but its record is not there"
 

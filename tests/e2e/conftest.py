@@ -121,25 +121,15 @@ class Deployment:
 
     def deploy(self, *, upstream_base_url: str = "", **parameters: str) -> str:
         """What `make deploy ENV=dev …` does, in the checkout, as README.md says; returns what it printed."""
-        environment = {
-            **sam_environment(self._aws),
-            "ENV": STAGE,
-            "UPSTREAM_BASE_URL": upstream_base_url,
-            "PARAMETERS": shlex.join(f"{name}={value}" for name, value in parameters.items()),
-            "YES": "1",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "scripts.deploy"],
-            cwd=self._checkout,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        pairs = shlex.join(f"{name}={value}" for name, value in parameters.items())
+        told = self._run("scripts.deploy", UPSTREAM_BASE_URL=upstream_base_url, PARAMETERS=pairs)
         (stack,) = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
-        return done.stdout
+        return told
+
+    def erase(self, employee_id: str) -> str:
+        """What `make erase ENV=dev` does; returns what it printed."""
+        return self._run("scripts.erase", EMPLOYEE=employee_id)
 
     def delete(self) -> None:
         """`sam delete`, without its questions."""
@@ -188,6 +178,19 @@ class Deployment:
             iam.put_user_policy(UserName=name, PolicyName="invoke", PolicyDocument=policy)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return Caller(self.anonymous().base_url, key["AccessKeyId"], key["SecretAccessKey"])
+
+    def _run(self, script: str, **variables: str) -> str:
+        """What the make target of this script does, for somebody who is asked nothing."""
+        done = subprocess.run(  # noqa: S603 - the project's own scripts
+            [sys.executable, "-m", script],
+            cwd=self._checkout,
+            env={**sam_environment(self._aws), "ENV": STAGE, "YES": "1", **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def _sam(self, *arguments: str) -> None:
         run_sam(*arguments, folder=self._checkout, aws=self._aws)

@@ -290,6 +290,20 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(
     assert (summary["outcome"], summary["failures"]) == ("succeeded", {})
 
 
+def test_an_employee_is_forgotten(updated: Deployment, reader: Caller) -> None:
+    """`make erase` finds the table by the stack: 404, the others as before, and no poll brings them back."""
+    before = reader.walk()
+    employee = before[0]["employee_id"]
+    told = updated.erase(employee)
+    assert f"Nothing is stored about employee {employee}" in told
+    others = [each for each in before if each["employee_id"] != employee]
+    assert 0 < len(others) < len(before)
+    assert reader.walk() == others
+    assert updated.poll()["new_incidents"] == 0
+    assert reader.walk() == others
+    assert reader.ask(f"/employees/{employee}/incidents").status == 404
+
+
 def test_with_api_keys_a_key_is_what_opens_the_api(keyed: Deployment, reader: Caller) -> None:
     """After an update to Authorizer=API_KEY, on every route: 403 without a key or with another, 200 with."""
     command = keyed.outputs["CurlCommand"]

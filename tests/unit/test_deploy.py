@@ -7,7 +7,8 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from local.template import load_template
-from scripts.deploy import RefusedError, identify, prepare, read_request
+from scripts.deploy import prepare, read_request
+from scripts.environments import RefusedError, identify
 from scripts.preflight import (
     Stack,
     effective_parameters,

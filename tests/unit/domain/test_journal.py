@@ -16,13 +16,17 @@ from shared.domain.journal import (
     MAX_ENTRY_RECORDS,
     Attributed,
     Decision,
+    Erased,
     Rejected,
     Totals,
+    Traces,
     Unattributed,
+    UnknownOutcomeError,
     decode_decisions,
     decode_incident,
     encode_decisions,
     encode_incident,
+    forget,
     split_decisions,
 )
 
@@ -59,6 +63,10 @@ def incidents(*, employee_id: str | None, ip: str | None) -> st.SearchStrategy[I
     )
 
 
+places = st.tuples(st.integers(1, 10**15), st.integers(0, MAX_ENTRY_RECORDS - 1))
+traces = st.builds(
+    Traces, employee_ids, st.sampled_from(["", "1.5", "1658264566.2610762"]), st.lists(places).map(tuple)
+)
 decisions: st.SearchStrategy[Decision] = st.one_of(
     employee_ids.flatmap(
         lambda each: st.builds(Attributed, incidents(employee_id=each, ip=None), st.just(each))
@@ -66,6 +74,8 @@ decisions: st.SearchStrategy[Decision] = st.one_of(
     st.builds(Attributed, incidents(employee_id=None, ip="::1"), employee_ids, st.booleans()),
     st.builds(Unattributed, incidents(employee_id=None, ip="10.0.0.1")),
     st.builds(Rejected, hex_ids, st.sampled_from(INCIDENT_TYPES), st.text(), st.text(), st.text()),
+    st.builds(Erased, hex_ids),
+    st.builds(Erased, hex_ids, traces),
 )
 
 
@@ -194,6 +204,37 @@ def test_unknown_members_of_an_entry_do_no_harm() -> None:
         if "incident" in record:
             record["incident"]["added_later"] = None
     assert decode_decisions(zlib.compress(render(records).encode())) == GOLDEN_DECISIONS
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(decisions, max_size=6))
+def test_what_is_forgotten_keeps_its_place_and_its_id(decided: list[Decision]) -> None:
+    """Tokens of the feed name positions; the id is what keeps a record from coming in again."""
+    forgotten = forget(decided)
+    assert forgotten == tuple(Erased(each.record_id) for each in decided)
+    assert decode_decisions(encode_decisions(forgotten)) == forgotten
+
+
+def test_a_decision_of_a_later_version_is_refused() -> None:
+    """What this version can't lay out it must not guess at."""
+    entry = zlib.compress(b'[{"outcome":"of tomorrow","id":"1"}]')
+    with pytest.raises(UnknownOutcomeError, match="of tomorrow"):
+        decode_decisions(entry)
+
+
+def test_a_thousand_erased_records_fit_into_an_entry() -> None:
+    """With two places each, one of them of late."""
+    full = [
+        Erased(
+            random.Random(number).randbytes(16).hex(),  # noqa: S311 - repeatable, not secret
+            Traces(
+                "12345678901234567890", f"16582645{number:02}.2610762", ((number, 3), (10_000 + number, 7))
+            ),
+        )
+        for number in range(MAX_ENTRY_RECORDS)
+    ]
+    assert len(encode_decisions(full)) <= MAX_ENTRY_BYTES
+    assert list(split_decisions(full)) == [tuple(full)]
 
 
 def _incompressible(number: int, size: int) -> Unattributed:
