@@ -5,8 +5,8 @@ id), `ENV` (dev, staging, prod) or instead `TABLE_NAME` with `RETENTION_DAYS`, a
 Region and credentials are those of the person's AWS profile; docs/data-protection.md has the policy that it
 takes.
 
-Exit status: 0 when nothing about the employee is left, 2 for what a person has to mend first, 1 when the
-person said no or polls kept coming in between.
+Exit status: 0 when no incident and no rejected record of the employee is left, 2 for what a person has to
+mend first, 1 when the person said no or polls kept coming in between.
 """
 
 import os
@@ -21,19 +21,24 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.poller.commit import commit_decisions
 from scripts.environments import RefusedError, check_environment, identify, read_stack_name
 from shared.configuration import ConfigurationError, required, retention
 from shared.domain.incident import canonical_employee_id
-from shared.domain.journal import Erased
+from shared.domain.journal import Erased, UnknownOutcomeError
 from shared.domain.retention import Retention
-from shared.store.erasure import find_traces
-from shared.store.projection import project_committed
-from shared.store.table import Table
+from shared.store.commit import commit_decisions
+from shared.store.entries import read_entry
+from shared.store.erasure import TraceSearch, is_erasure
+from shared.store.projection import project_entry
+from shared.store.state import State, read_state
+from shared.store.table import Table, ThrottledError
 
 _ROOT = Path.cwd()
-# A poll that commits in between costs one more; each is a second or two.
+# A poll that commits in between costs one more, in which only its entries are read.
 _ROUNDS = 10
+# The longest interval of polls is half an hour.
+_WAIT_SECONDS = 10.0
+_WAITS = 240
 _ENTRIES_A_LINE = 10_000
 
 
@@ -46,8 +51,12 @@ def main(environ: Mapping[str, str], *, ask: Callable[[str], str] = input) -> in
     except (RefusedError, ConfigurationError) as refused:
         print(f"Nothing was erased: {refused}", file=sys.stderr)
         return 2
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ThrottledError) as error:
         print(f"Not all is erased: {error}. Run it again: it goes on where it stopped.", file=sys.stderr)
+        return 2
+    except (UnknownOutcomeError, EOFError) as error:
+        hint = "set YES=1 where nobody can answer" if isinstance(error, EOFError) else "take a newer version"
+        print(f"Nothing was erased: {error or 'no answer'}; {hint}.", file=sys.stderr)
         return 2
 
 
@@ -84,19 +93,24 @@ def erase(
     *,
     ask: Callable[[str], str] | None,
     clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Erase until nothing is found any more, and give the exit status; ``ask`` is asked once before."""
+    search = TraceSearch(table, employee_id)
     for _ in range(_ROUNDS):
-        state = project_committed(table, kept)
-        found = find_traces(table, employee_id, up_to=state.projected, look=_show_progress)
+        state = settle_down(table, kept, sleep=sleep)
+        found = search.go_on(state.projected, look=_show_progress)
         if not found:
-            print(f"Nothing is stored about employee {employee_id}.")
+            print(f"No incident and no rejected record of employee {employee_id} is stored.")
             return 0
-        print(describe(found))
-        if ask and ask(f"This can't be undone. Type the employee's id ({employee_id}): ") != employee_id:
-            print("Nothing was erased: that was another id.", file=sys.stderr)
-            return 1
-        ask = None
+        if ask:
+            print(describe(found))
+            if ask(f"This can't be undone. Type the employee's id ({employee_id}): ") != employee_id:
+                print("Nothing was erased: that was another id.", file=sys.stderr)
+                return 1
+            ask = None
+            # The answer may have taken its time.
+            continue
         commit_decisions(
             table,
             state,
@@ -111,6 +125,27 @@ def erase(
         )
     print("Not all is erased: polls came in between each time. Run it again.", file=sys.stderr)
     return 1
+
+
+def settle_down(table: Table, kept: Retention, *, sleep: Callable[[float], None]) -> State:
+    """The state with nothing committed that is not laid out; waits for a poll to do that, if there is.
+
+    Only what erases is laid out here. A poll ends after minutes, which is what makes erasing safe
+    (docs/decisions/0012-erasing-twice.md); this may sleep for days, on a laptop that is closed.
+    Raises RefusedError.
+    """
+    for attempt in range(_WAITS):
+        state = read_state(table)
+        entry = read_entry(table, state.projected + 1)
+        if entry is None:
+            return state
+        if is_erasure(entry):
+            project_entry(table, entry, kept)
+            continue
+        if not attempt:
+            print("Waiting until a poll has laid out what is committed …", flush=True)
+        sleep(_WAIT_SECONDS)
+    raise RefusedError("no poll lays out what is committed: see whether the poller runs, and try again")
 
 
 def describe(found: Sequence[Erased]) -> str:
@@ -130,7 +165,10 @@ def _ask_stack(session: boto3.Session, environ: Mapping[str, str]) -> Mapping[st
     environment = check_environment(_ROOT, environ.get("ENV", ""))
     account = identify(session)
     name = read_stack_name(_ROOT, environment)
-    (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    try:
+        (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        raise RefusedError(f"the stack {name} can't be looked at: {error}") from error
     outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
     parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
     print(f"{name} in account {account}, {session.region_name}", flush=True)

@@ -60,7 +60,8 @@ class PageRequests:
         state = self._read_state()
         if state.projected == 0:
             raise NoDataYetError("no poll has succeeded yet: try again in a moment, or look at /health")
-        walk = Walk(self._current(state), parameters.filters, employee_id, unattributed)
+        erasures = (state.erased, state.settled)
+        walk = Walk(self._current(state), parameters.filters, employee_id, unattributed, erasures)
         if parameters.cursor is None:
             limit = parameters.limit or DEFAULT_LIMIT
             walk, start = under_way(walk, limit=limit) or walk, None
@@ -69,12 +70,10 @@ class PageRequests:
             cursor = self._open(parameters, walk.route, state)
             limit = parameters.limit or cursor.limit
             snapshot = Snapshot(cursor.snapshot, cursor.committed_at, cursor.complete, cursor.as_of)
-            walk = Walk(snapshot, cursor.filters, employee_id, unattributed)
+            walk = Walk(snapshot, cursor.filters, employee_id, unattributed, erasures)
             start = Position(cursor.go_on_from, cursor.counts)
             began_at = cursor.began_at
-        return PageRequest(
-            state, walk, began_at, start, limit, make_etag(_RENDERER, walk, start, limit, state.erased)
-        )
+        return PageRequest(state, walk, began_at, start, limit, make_etag(_RENDERER, walk, start, limit))
 
     def headers(self, request: PageRequest) -> dict[str, str]:
         """The headers of the page that are known without reading it."""

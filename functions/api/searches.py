@@ -1,6 +1,7 @@
 """Searches that found nothing in time, kept for a client that asks again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from functions.api.walk import PageKey, Walk
 
@@ -44,7 +45,7 @@ class Searches[Search]:
         """
         kept_since = self._monotonic() - _RESUMED_WITHIN_SECONDS
         for page, (kept_at, _) in self._kept.items():
-            same_query = (page.walk.filters, page.walk.route) == (walk.filters, walk.route)
+            same_query = replace(page.walk, snapshot=walk.snapshot) == walk
             first_page = page.start is None and page.limit == limit
             if first_page and same_query and kept_at >= kept_since:
                 return page.walk

@@ -23,12 +23,16 @@ class Snapshot:
 class Walk:
     """What is walked over: a snapshot, filtered; one employee's incidents or everybody's, or with
     ``unattributed`` those that nobody is known to have yet.
+
+    ``erasures`` is what has been erased by now, as the state tells it: nothing that was read before, and is
+    kept somewhere, is of the same walk.
     """
 
     snapshot: Snapshot
     filters: Filters = NO_FILTERS
     employee_id: str | None = None
     unattributed: bool = False
+    erasures: tuple[int, int] = (0, 0)
 
     @property
     def route(self) -> str:

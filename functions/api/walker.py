@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -19,7 +19,7 @@ from shared.store.incidents import (
     of_employee,
     read_incidents,
 )
-from shared.store.keys import after_employee, after_incident
+from shared.store.keys import after_employee, after_incident, employee_of
 from shared.store.table import Table
 
 # One employee alone may take this much; Lambda's limit of an answer is 6 MB, escapes included.
@@ -175,7 +175,7 @@ class _GrowingPage:
         self.full = False
         self.cut_after: str | None = None
         self._limit = limit
-        self._counts = start.counts if start else None
+        self._start = start
         self._size = 0
         self._last_sort_key = ""
 
@@ -192,8 +192,7 @@ class _GrowingPage:
         if not self.groups or self.groups[-1].employee_id != incident.employee_id:
             if len(self.groups) == self._limit:
                 return self._refuse()
-            # Only the first employee of a page can be one whom the page before has cut.
-            self.groups.append(EmployeeGroup(incident.employee_id, None if self.groups else self._counts))
+            self.groups.append(EmployeeGroup(incident.employee_id, self._counts_of(incident.employee_id)))
             self._size += self.groups[-1].size
         size = row_size(incident.json)
         if self._size + size > MAX_PAGE_BYTES and len(self.groups) > 1:
@@ -207,6 +206,11 @@ class _GrowingPage:
         self._size += size
         self._last_sort_key = incident.sort_key
         return True
+
+    def _counts_of(self, employee_id: str) -> Mapping[str, int] | None:
+        """Those of an employee whom the page before has cut; another comes first if that one was erased."""
+        is_cut = self._start and employee_of(self._start.sort_key) == employee_id
+        return self._start.counts if self._start and is_cut else None
 
     def _refuse(self) -> bool:
         self.full = True

@@ -8,7 +8,8 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from functions.poller.commit import Commit, commit_decisions
+from botocore.exceptions import BotoCoreError, ClientError
+
 from functions.poller.decide import decide
 from functions.poller.notify import Notifier, Told
 from functions.poller.sources import TakenSources, take_sources
@@ -27,15 +28,16 @@ from shared.domain.journal import Decision
 from shared.domain.poll_report import IDENTITIES_SOURCE, PollError, PollReport
 from shared.domain.retention import Retention
 from shared.domain.window import Window, digest_ids
+from shared.store.commit import Commit, commit_decisions
 from shared.store.digests import read_digests, store_digests
 from shared.store.erasure import settle_erasures
 from shared.store.identities import read_identities, store_identities
 from shared.store.notifications import Notified
 from shared.store.projection import project_committed
-from shared.store.records import erased_ids, known_ids
+from shared.store.records import ids_with, known_ids
 from shared.store.signing_keys import rotate_signing_keys
 from shared.store.state import State, read_state, record_attributed_with, record_report
-from shared.store.table import Table
+from shared.store.table import Table, ThrottledError
 from shared.store.unattributed import read_open
 
 # Fetching gets this share of the invocation's time; the last seconds are for the report.
@@ -104,11 +106,17 @@ class Poller:
             has_time=lambda: self._monotonic() < attempt.started + seconds_left - _LAST_SECONDS,
         )
         self._observe_told(told)
-        return replace(summary, notified=told.incidents, notification_error=told.error)
+        return replace(
+            summary,
+            notified=told.incidents,
+            notification_error=told.error,
+            settling_error=self._settle_erasures(attempt),
+        )
 
     def _poll(self, attempt: "_Attempt") -> PollSummary:
         before = read_state(self._table)
         state = project_committed(self._table, self._retention, state=before)
+        attempt.state = state
         attempt.journal_lag = state.projected - before.projected
         attempt.notified = self._notifier.begin(before.projected)
         rotate_signing_keys(self._table, now=attempt.at, retention=self._retention)
@@ -139,14 +147,17 @@ class Poller:
             ),
             attempted_at=attempt.at,
         )
-        settle_erasures(
-            self._table,
-            state=state,
-            now=self._clock(),
-            has_time=partial(self._has_time, attempt),
-        )
         outcome: Outcome = "failed" if report.last_error else "succeeded"
         return self._summary(attempt, outcome, taken, commit, report)
+
+    def _settle_erasures(self, attempt: "_Attempt") -> str:
+        """The name of the error that ended it, if one did: the next poll goes on, and this one is over."""
+        try:
+            has_time = partial(self._has_time, attempt)
+            settle_erasures(self._table, state=attempt.state, now=self._clock(), has_time=has_time)
+        except (BotoCoreError, ClientError, ThrottledError) as error:
+            return type(error).__name__
+        return ""
 
     def _look_up(self, window: Window) -> "_LookUp":
         """Ask the store for the window's ids, but for those of hours that it holds just as they are."""
@@ -192,7 +203,7 @@ class Poller:
     def _read_waiting(self, state: State, now: float) -> Sequence[Incident]:
         """All that wait and are not past their time; DynamoDB deletes those that are, in its own time.
 
-        Until an erasure is settled a poll that slept may have made an erased one wait again.
+        Until an erasure is settled a poll that slept may have made one wait again whose id knows better.
         """
         waiting = [
             incident
@@ -201,8 +212,8 @@ class Poller:
         ]
         if state.erased == state.settled:
             return waiting
-        erased = erased_ids(self._table, [each.id for each in waiting])
-        return [incident for incident in waiting if incident.id not in erased]
+        really = ids_with(self._table, "unattributed", [each.id for each in waiting])
+        return [incident for incident in waiting if incident.id in really]
 
     def _stored_identities(self, state: State, now: float) -> Identities | None:
         """The last good identities, if they are fresh enough to attribute by."""
@@ -290,7 +301,8 @@ class Poller:
 class _Attempt:
     """A poll under way: when it began, on the wall (epoch seconds) and on the monotonic clock, and its time.
 
-    ``seconds_left`` counts from then. ``journal_lag``: how many entries it found committed, not laid out.
+    ``seconds_left`` counts from then. ``state`` is what it began from, ``journal_lag`` how many entries it
+    found committed, not laid out.
     ``taken`` and ``committed`` are what it has got so far, for the case that it crashes.
     """
 
@@ -298,6 +310,7 @@ class _Attempt:
     at: float
     started: float
     seconds_left: float
+    state: State = field(default_factory=State)
     journal_lag: int = 0
     notified: Notified = field(default_factory=lambda: Notified(0))
     taken: TakenSources | None = None

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 
-from shared.domain.exact_json import JsonNumber, MalformedJsonError, parse
-from shared.domain.incident import SUBJECT_FIELDS, canonical_employee_id
+from shared.domain.exact_json import JsonNumber, JsonValue, MalformedJsonError, members, parse
+from shared.domain.incident import SUBJECT_FIELDS
 from shared.domain.journal import Attributed, Entry, Erased, Rejected, Traces, Unattributed
 
 
@@ -30,6 +31,8 @@ class TraceCollector:
                         self._add(incident.id, incident.timestamp, *((waited,) if waited else ()), here)
                 case Rejected():
                     self._add_rejected(decision, here)
+                case Erased(record_id):
+                    self._found.pop(record_id, None)
 
     def add_stored_incident(self, incident_id: str, timestamp: str) -> None:
         """Take in one of the employee's incidents as the table has it, which no entry may know any more."""
@@ -56,13 +59,22 @@ class TraceCollector:
 def is_about(rejected: Rejected, employee_id: str) -> bool:
     """Whether the field that names the employee names this one, in a record that is wrong in some way.
 
-    The text may be no JSON, or cut off after 4,096 characters: then it is looked at as text.
+    The id may be written in another way (`42.0`, `" 042"`), the field may be there several times. The text
+    may be no JSON, or cut off after 4,096 characters: then it is looked at as text.
     """
     field = SUBJECT_FIELDS[rejected.type]
     try:
-        record = parse(rejected.record)
+        record = parse(rejected.record, mark_flaws=True)
     except MalformedJsonError:
-        return bool(re.search(rf'"{field}":"?0*{employee_id}(?![0-9])', rejected.record))
-    value = record.get(field) if isinstance(record, dict) else None
+        # Something has to follow: of digits at the very end more may be cut off.
+        return bool(re.search(rf'"{field}":"?\s*0*{employee_id}[^0-9]', rejected.record))
+    values = (value for name, value in members(record) if name == field) if isinstance(record, dict) else ()
+    return any(_is_number(value, employee_id) for value in values)
+
+
+def _is_number(value: JsonValue, employee_id: str) -> bool:
     text = value.text if isinstance(value, JsonNumber) else value
-    return isinstance(text, str) and canonical_employee_id(text) == employee_id
+    try:
+        return isinstance(text, str) and Decimal(text.strip()) == Decimal(employee_id)
+    except InvalidOperation:
+        return False

@@ -32,32 +32,49 @@ from shared.store.table import Item, Table
 # Lambda ends a function after 15 minutes at most; the clock that an entry was committed by may be another
 # 15 wrong, or AWS would not have taken its signature.
 SETTLED_AFTER_SECONDS = 1_800.0
-# An entry may have 64 KB, a request 1 MB.
-_ENTRIES_A_REQUEST = 16
 _REJECTED_ATTRIBUTES = ("sk", "type", "code", "reason", "record")
 
 
-def find_traces(
-    table: Table, employee_id: str, *, up_to: int, look: Callable[[int], object] = lambda sequence: None
-) -> Sequence[Erased]:
-    """All records about the employee, in entries up to the sequence ``up_to`` and in the table.
+class TraceSearch:
+    """Finds all records about one employee, and later those that have come in since."""
 
-    Reads the whole journal and all rejected records. ``look`` is told the sequence of each entry read.
-    """
-    collector = TraceCollector(employee_id)
-    between = journal_key(1)[1], journal_key(up_to)[1]
-    for item in table.query(JOURNAL, between=between, limit=_ENTRIES_A_REQUEST):
-        entry = decode_entry(item)
-        collector.look_at(entry)
-        look(entry.sequence)
-    span = of_employee(employee_id)
-    for item in table.query(INCIDENTS, between=(span.low, span.high), attributes=("sk",)):
-        _, timestamp, incident_id = item["sk"]["S"].split("#")
-        collector.add_stored_incident(incident_id, timestamp)
-    for item in table.query(REJECTED, attributes=_REJECTED_ATTRIBUTES):
-        id, type, code, reason, record = (item[name]["S"] for name in _REJECTED_ATTRIBUTES)
-        collector.add_stored_rejected(Rejected(id, type, code, reason, record))
-    return collector.found()
+    def __init__(self, table: Table, employee_id: str) -> None:
+        self._table = table
+        self._employee_id = employee_id
+        self._collector = TraceCollector(employee_id)
+        self._read_up_to = 0
+
+    def go_on(self, up_to: int, *, look: Callable[[int], object] = lambda sequence: None) -> Sequence[Erased]:
+        """What is to be erased as of the sequence ``up_to``; what was erased since is left out.
+
+        The first time it reads the whole journal and all rejected records, later the new entries alone.
+        ``look`` is told the sequence of each entry read.
+        """
+        is_first = not self._read_up_to
+        if up_to > self._read_up_to:
+            between = journal_key(self._read_up_to + 1)[1], journal_key(up_to)[1]
+            for item in self._table.query(JOURNAL, between=between):
+                entry = decode_entry(item)
+                self._collector.look_at(entry)
+                look(entry.sequence)
+            self._read_up_to = up_to
+        if is_first:
+            self._look_into_the_table()
+        return self._collector.found()
+
+    def _look_into_the_table(self) -> None:
+        span = of_employee(self._employee_id)
+        for item in self._table.query(INCIDENTS, between=(span.low, span.high), attributes=("sk",)):
+            _, timestamp, incident_id = item["sk"]["S"].split("#")
+            self._collector.add_stored_incident(incident_id, timestamp)
+        for item in self._table.query(REJECTED, attributes=_REJECTED_ATTRIBUTES):
+            id, type, code, reason, record = (item[name]["S"] for name in _REJECTED_ATTRIBUTES)
+            self._collector.add_stored_rejected(Rejected(id, type, code, reason, record))
+
+
+def is_erasure(entry: Entry) -> bool:
+    """Whether all that the entry does is to take away: no harm comes of laying it out at any later time."""
+    return bool(entry.decisions) and all(isinstance(each, Erased) for each in entry.decisions)
 
 
 def lay_out_erased(table: Table, entry: Entry) -> None:

@@ -12,7 +12,7 @@ def known_ids(table: Table, record_ids: Collection[str]) -> set[str]:
     return {item["pk"]["S"].removeprefix("ID#") for item in items}
 
 
-def erased_ids(table: Table, record_ids: Collection[str]) -> set[str]:
-    """Those of the ids whose records were erased."""
+def ids_with(table: Table, outcome: str, record_ids: Collection[str]) -> set[str]:
+    """Those of the ids that were decided on with this outcome, ``unattributed`` say."""
     items = table.get_many((record_key(record_id) for record_id in record_ids), attributes=("pk", "outcome"))
-    return {item["pk"]["S"].removeprefix("ID#") for item in items if item["outcome"]["S"] == "erased"}
+    return {item["pk"]["S"].removeprefix("ID#") for item in items if item["outcome"]["S"] == outcome}

@@ -14,9 +14,9 @@ from shared.domain.retention import Retention
 from shared.domain.rfc3339 import format_rfc3339, parse_rfc3339
 from shared.store.changes import Place, read_changes
 from shared.store.entries import commit_entry, read_entry
-from shared.store.erasure import SETTLED_AFTER_SECONDS, find_traces, settle_erasures
+from shared.store.erasure import SETTLED_AFTER_SECONDS, TraceSearch, settle_erasures
 from shared.store.projection import project_committed, project_entry
-from shared.store.records import erased_ids, known_ids
+from shared.store.records import ids_with, known_ids
 from shared.store.state import read_state
 from shared.store.table import Table
 from tests.contract.conftest import Backend
@@ -53,6 +53,10 @@ def take_in(table: Table, portions: Sequence[Sequence[Decision]] = HISTORY) -> l
         commit_entry(table, entry, FOREVER)
         project_entry(table, entry, FOREVER)
     return entries
+
+
+def find_traces(table: Table, employee_id: str, *, up_to: int) -> Sequence[Erased]:
+    return TraceSearch(table, employee_id).go_on(up_to)
 
 
 def commit_erasure(table: Table, employee_id: str) -> Entry:
@@ -124,6 +128,29 @@ def test_what_only_the_projection_holds_is_found_as_well(store: Table, backend: 
     assert find_traces(store, "7", up_to=4) == []
 
 
+def test_a_search_goes_on_where_it_stopped(store: Table) -> None:
+    """It reads the journal once. What has come in since is found, what was erased since is not, and a record
+    that waited before and was attributed since has both its places.
+    """
+    entries = take_in(store, HISTORY[:1])
+    search = TraceSearch(store, "7")
+    read: list[int] = []
+    assert {int(each.id, 16) for each in search.go_on(1, look=read.append)} == {1, 5}
+    assert {int(each.id, 16) for each in search.go_on(1, look=read.append)} == {1, 5}
+    for entry in make_entries(*HISTORY)[1:]:
+        commit_entry(store, entry, FOREVER)
+        project_entry(store, entry, FOREVER)
+    found = {int(each.id, 16): each.traces for each in search.go_on(3, look=read.append)}
+    assert found.keys() == {int(each, 16) for each in OF_7}
+    assert found[2]
+    assert found[2].places == ((1, 1), (2, 0))
+    commit_erasure(store, "7")
+    project_committed(store, FOREVER)
+    assert search.go_on(4, look=read.append) == []
+    assert read == [1, 2, 3, 4]
+    assert entries
+
+
 def test_nothing_is_left_but_the_ids(store: Table, dump: Callable[[Table], Dump]) -> None:
     """Item by item the table is as it should be, and once settled no text in it names the employee."""
     entries = take_in(store)
@@ -138,7 +165,7 @@ def test_nothing_is_left_but_the_ids(store: Table, dump: Callable[[Table], Dump]
     assert find_traces(store, "7", up_to=4) == []
     ids = {f"{number:032x}" for number in range(1, 12)}
     assert known_ids(store, ids) == ids
-    assert erased_ids(store, ids) == OF_7
+    assert ids_with(store, "erased", ids) == OF_7
 
 
 def test_positions_in_the_journal_stay(store: Table) -> None:

@@ -295,7 +295,7 @@ def test_an_employee_is_forgotten(updated: Deployment, reader: Caller) -> None:
     before = reader.walk()
     employee = before[0]["employee_id"]
     told = updated.erase(employee)
-    assert f"Nothing is stored about employee {employee}" in told
+    assert f"No incident and no rejected record of employee {employee} is stored" in told
     others = [each for each in before if each["employee_id"] != employee]
     assert 0 < len(others) < len(before)
     assert reader.walk() == others

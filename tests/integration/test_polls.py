@@ -96,10 +96,10 @@ def test_a_poll_that_is_overtaken_says_what_it_had_committed(
     def commit_then_be_overtaken(*arguments: Any) -> None:
         real(*arguments)
         if arguments[1].sequence == 1:
-            monkeypatch.setattr("functions.poller.commit.commit_entry", real)
+            monkeypatch.setattr("shared.store.commit.commit_entry", real)
             overtake()
 
-    monkeypatch.setattr("functions.poller.commit.commit_entry", commit_then_be_overtaken)
+    monkeypatch.setattr("shared.store.commit.commit_entry", commit_then_be_overtaken)
     summary = poller.poll(seconds_left=240)
     assert (summary.outcome, summary.sequence, summary.new_incidents) == ("superseded", 1, 40)
     assert (others[0].outcome, others[0].new_incidents) == ("succeeded", 30)

@@ -25,6 +25,11 @@ def bad(record: str, incident_type: str = "misuse") -> Rejected:
         ('{"note":NaN,"employee_id":42}', "misuse"),
         ('too deep: {"employee_id":42}', "misuse"),
         ('{"employee_id":42,"employee_id":43}x', "misuse"),
+        ('{"employee_id":42,"employee_id":43}', "misuse"),
+        ('{"employee_id":43,"employee_id":"42"}', "misuse"),
+        ('{"employee_id":42.0}', "misuse"),
+        ('{"employee_id":4.2e1}', "misuse"),
+        ('{"employee_id":" 042 "}', "misuse"),
     ],
 )
 def test_a_rejected_record_that_names_the_employee_is_theirs(record: str, incident_type: str) -> None:
@@ -46,11 +51,16 @@ def test_a_rejected_record_that_names_the_employee_is_theirs(record: str, incide
         ("null", "misuse"),
         ('{"employee_id":420,"note":"a long te', "misuse"),
         ('{"note":"42', "misuse"),
+        # More digits may have been cut off.
+        ('{"note":"a long text","employee_id":42', "misuse"),
+        ('{"employee_id":NaN}', "misuse"),
+        ('{"employee_id":"Infinity"}', "misuse"),
+        ('{"employee_id":"EMP42"}', "misuse"),
         ("", "misuse"),
     ],
 )
 def test_a_rejected_record_of_others_is_left_alone(record: str, incident_type: str) -> None:
-    """Another number, another field, no record at all."""
+    """Another number, another field, no number at all, no record."""
     assert not is_about(bad(record, incident_type), "42")
 
 
@@ -68,6 +78,16 @@ def test_a_record_that_waited_is_found_in_both_its_places() -> None:
         Erased(f"{4:032x}", Traces("7", "", ((2, 0),))),
         Erased(f"{1:032x}", Traces("7", moment, ((1, 0), (2, 1)))),
     ]
+
+
+def test_what_was_erased_since_is_not_found() -> None:
+    """An entry that erases comes after those that it erases from."""
+    collector = TraceCollector("7")
+    for entry in make_entries(
+        (attributed(1, "7"), attributed(2, "7")), (Erased(f"{1:032x}"), rejected(3, "7"), Erased(f"{9:032x}"))
+    ):
+        collector.look_at(entry)
+    assert [int(each.id, 16) for each in collector.found()] == [2, 3]
 
 
 def test_what_is_found_in_the_table_besides_counts_once() -> None:
