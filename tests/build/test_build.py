@@ -67,23 +67,30 @@ def test_every_deployed_route_asks_for_a_signature(transformed: dict[str, Any]) 
     (api,) = _properties(transformed, "AWS::ApiGateway::RestApi")
     (stage,) = _properties(transformed, "AWS::ApiGateway::Stage")
     assert stage["StageName"] == {"Ref": "Stage"}
-    assert stage["TracingEnabled"] is False
+    assert stage["TracingEnabled"] == {"Fn::If": ["HasTracing", True, False]}
     assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
     assert api["MinimumCompressionSize"] == 1024
-    scheme = api["Body"]["components"]["securitySchemes"]["AWS_IAM"]
-    assert scheme["x-amazon-apigateway-authtype"] == "awsSigv4"
-    methods = [method for path in api["Body"]["paths"].values() for method in path.values()]
-    assert len(methods) == len(read_routes(load_template()))
-    for method in methods:
-        assert method["security"] == [{"AWS_IAM": []}]
+    # Which one it is the parameter Authorizer says (tests/unit/test_template.py).
+    assert list(api["Body"]["components"]["securitySchemes"]) == ["caller"]
+    paths = api["Body"]["paths"]
+    assert {(path, "ANY") for path in paths} == {(it.path, it.method) for it in read_routes(load_template())}
+    for path, methods in paths.items():
+        assert set(methods) == {"get", "head", "x-amazon-apigateway-any-method"}, path
+    for method in (method for path in paths.values() for method in path.values()):
+        assert [list(each) for each in method["security"]] == [["caller"]]
         # With the caller's credentials here, each caller would need lambda:InvokeFunction.
         assert "credentials" not in method["x-amazon-apigateway-integration"]
 
 
 def test_sam_adds_no_role_and_one_schedule(transformed: dict[str, Any]) -> None:
-    """The roles written in the template are all there are, and one rule starts the poller."""
-    roles = {name for name, it in transformed.items() if it["Type"] == "AWS::IAM::Role"}
-    assert roles == {"PollerRole", "ApiRole"}
+    """The roles written in the template are all there are, but for CodeDeploy's, which comes with a canary
+    alone; and one rule starts the poller.
+    """
+    roles = {name: it for name, it in transformed.items() if it["Type"] == "AWS::IAM::Role"}
+    written = {name for name, it in load_template()["Resources"].items() if it["Type"] == "AWS::IAM::Role"}
+    made = roles.keys() - written
+    assert written <= roles.keys()
+    assert {roles[name].get("Condition") for name in made} <= {"HasCanary"}
     (rule,) = _properties(transformed, "AWS::Events::Rule")
     assert rule["State"] == "ENABLED"
     assert [target["Arn"] for target in rule["Targets"]] == [{"Fn::GetAtt": ["PollerFunction", "Arn"]}]
