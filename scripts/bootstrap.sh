@@ -112,7 +112,10 @@ case "$1" in
 local) install_into .venv requirements-local.txt "what the local run needs" ;;
 dev) install_into .venv requirements-dev.txt "what the tests need" ;;
 sam) install_into .tools/sam requirements-sam.txt "the SAM CLI" ;;
-scan) install_into .tools/scan requirements-scan.txt "the scanners" && install_actionlint ;;
+scan)
+    install_into .tools/scan requirements-scan.txt "the scanners"
+    install_actionlint
+    ;;
 esac
 case "$1" in
 local | dev) install_into .tools/emulator requirements-emulator.txt "the AWS emulator" ;;

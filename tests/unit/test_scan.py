@@ -159,7 +159,7 @@ def test_the_scan_of_a_checkout_fails_by_what_is_found(
     write(tmp_path, ".gitignore", "ignored.md\n")
     write(tmp_path, "ignored.md", make_key())
     assert main(tmp_path) == 0
-    assert capsys.readouterr().out == "secrets, code: nothing found in 1 files\n"
+    assert capsys.readouterr().out == "Scanned 1 files, nothing found\n"
     write(tmp_path, "new.md", make_key())
     assert main(tmp_path) == 1
     assert capsys.readouterr().out == "secrets: new.md:1: AWS Access Key\n"
