@@ -34,7 +34,7 @@ def aws_environment(endpoint_url: str) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",  # nosec B105 - the emulator takes any
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,
@@ -93,7 +93,7 @@ def create_table(client: "DynamoDBClient", name: str) -> None:
     time_to_live = read_time_to_live(template)
     if time_to_live is not None:
         # The template says it in a plain dict.
-        client.update_time_to_live(TableName=name, TimeToLiveSpecification=time_to_live)  # type: ignore[arg-type]
+        client.update_time_to_live(TableName=name, TimeToLiveSpecification=time_to_live)  # type: ignore[arg-type]  # read as plain data
 
 
 def create_credentials(client: "SecretsManagerClient", username: str, password: str) -> str:

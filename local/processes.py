@@ -92,7 +92,7 @@ class Children:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             try:
-                process = subprocess.Popen(  # noqa: S603 - commands are composed in this package
+                process = subprocess.Popen(  # nosec B603  # noqa: S603 - commands are composed in this package
                     [str(part) for part in command],
                     cwd=PROJECT_PATH,
                     env=dict(environment),

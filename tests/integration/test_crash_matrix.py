@@ -241,7 +241,7 @@ def test_on_an_emulator_too(
     make_client, send = boto3.client, HTTPAdapter.send
 
     def make_watched(name: str, **options: Any) -> Any:
-        client = make_client(name, **options)  # type: ignore[call-overload]
+        client = make_client(name, **options)  # type: ignore[call-overload]  # the name is no literal here
         return processes[-1].watch(name, client) if processes else client
 
     def send_watched(self: HTTPAdapter, request: Any, **options: Any) -> Any:
@@ -269,7 +269,7 @@ def test_on_an_emulator_too(
     deaths = 0
     # Every third moment, until a poll has fewer than that.
     for number in range(1, 100):
-        simulator.clock = lambda number=number: moment + number * 7200  # type: ignore[misc]
+        simulator.clock = lambda number=number: moment + number * 7200  # type: ignore[misc]  # the default binds the loop's value
         dying = Process(at=3 * number)
         poll(dying)
         before, between = seen, service.incidents()

@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text("utf-8")
 API = (DOCS / "api.md").read_text("utf-8")
 CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")
+DEPLOYMENT = (DOCS / "deployment.md").read_text("utf-8")
 DATA_MODEL = (DOCS / "data-model.md").read_text("utf-8")
 RUNBOOK = (DOCS / "runbook.md").read_text("utf-8")
 PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))}
@@ -649,6 +651,38 @@ def test_every_file_that_a_page_names_is_there() -> None:
     assert len(named) > 10
     assert {each for each in named if not (ROOT / each).exists() and Path(each).name not in known} == set()
     assert files_named("`local/none.py` `none.py` `GET /health`") == {"local/none.py", "none.py"}
+
+
+# ---------------------------------------------------------------- deploying from GitHub
+
+
+def test_every_variable_of_the_workflows_is_documented() -> None:
+    """Whoever sets GitHub up finds each variable that a workflow reads, and no other."""
+    read = set(re.findall(r"\bvars\.(\w+)", read_all(".github/workflows/*.yml")))
+    assert "AWS_REGION" in read
+    assert differences(first_column(section(DEPLOYMENT, "From GitHub"), "variable"), read) == ""
+
+
+def as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_the_role_that_deploys_makes_what_the_template_has_and_reads_nothing() -> None:
+    """Its policy knows each service that the template always needs, for one stage; no data, no secret."""
+    blocks = re.findall(r"```json\n(.+?)```", section(DEPLOYMENT, "From GitHub"), re.DOTALL)
+    trust, policy = (json.loads(block) for block in blocks)
+    assert '"repo:OWNER/REPOSITORY:environment:staging"' in json.dumps(trust)
+    actions = {action for statement in policy["Statement"] for action in as_list(statement["Action"])}
+    services = {resource["Type"].split("::")[1].lower() for resource in TEMPLATE["Resources"].values()}
+    # What is off until asked for is in a sentence; what SAM makes of its own is the rest.
+    services = services - {"serverless", "wafv2", "route53"} | {"cloudformation", "s3", "events"}
+    assert {action.split(":")[0] for action in actions} == services
+    reading = ("dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "secretsmanager:GetSecretValue")
+    assert not [(action, each) for action in actions for each in reading if fnmatchcase(each, action)]
+    for statement in policy["Statement"]:
+        for resource in as_list(statement["Resource"]):
+            own = "security-incident-api-staging" in resource or "aws-sam-cli-managed-default" in resource
+            assert own or resource == "*" or re.search(r":(transform|secret|layer|:/\*)", resource), resource
 
 
 # ---------------------------------------------------------------- every text file

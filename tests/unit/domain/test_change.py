@@ -115,4 +115,4 @@ def test_the_real_capture(incident_type: str) -> None:
             shown = flat[name]
             text = value.text if isinstance(value, JsonNumber) else value
             assert (shown.text if isinstance(shown, JsonNumber) else shown) == text, name
-        assert Decimal(incident.timestamp) == Decimal(str(flat["timestamp"].text))  # type: ignore[union-attr]
+        assert Decimal(incident.timestamp) == Decimal(str(flat["timestamp"].text))  # type: ignore[union-attr]  # a number with its text
