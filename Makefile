@@ -1,6 +1,7 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit e2e deploy erase cost lint scan audit format lock openapi fuzz soak build clean
+.PHONY: help setup run sam-local test unit e2e deploy erase cost lint scan audit format lock openapi fuzz soak \
+	build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -12,7 +13,7 @@ POLLER_EXTRA := import tomllib; project = tomllib.load(open("pyproject.toml", "r
 	print(*project["optional-dependencies"]["poller"], sep="\n")
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install everything that the other targets use (they do it themselves, too)
 	@scripts/bootstrap.sh dev
@@ -22,6 +23,11 @@ setup: ## Install everything that the other targets use (they do it themselves, 
 run: ## Run everything here: AWS emulator, upstream simulator, poller, API (PORT=9000)
 	@scripts/bootstrap.sh local
 	@.venv/bin/python -m local.run
+
+sam-local: ## Run the functions in Lambda's image: sam local start-api (PORT=9000), on Docker
+	@scripts/bootstrap.sh local
+	@scripts/bootstrap.sh sam
+	@.venv/bin/python -m local.sam_local
 
 test: lint scan ## Everything that CI checks
 	@scripts/bootstrap.sh sam

@@ -1,4 +1,4 @@
-"""AWS on this machine: ministack, in a process and a folder of its own, bound to 127.0.0.1."""
+"""AWS on this machine: ministack, in a process and a folder of its own, bound to one address."""
 
 import contextlib
 import json
@@ -62,20 +62,22 @@ def emulator(log: Path | None = None, *, enforce_iam: bool = False) -> Iterator[
         yield start_emulator(children, Path(folder), log, enforce_iam=enforce_iam)
 
 
-def start_emulator(children: Children, folder: Path, log: Path, *, enforce_iam: bool = False) -> str:
+def start_emulator(
+    children: Children, folder: Path, log: Path, *, enforce_iam: bool = False, host: str = "127.0.0.1"
+) -> str:
     """Start it among `children`, its state in `folder`; give its endpoint URL once it answers. `enforce_iam`
-    is as in `emulator`.
+    is as in `emulator`; `host` is the address of this machine that it listens on.
 
     Raises EmulatorMissingError, ProcessError, InterruptedRunError.
     """
     if not EMULATOR_PYTHON.exists():
         raise EmulatorMissingError("ministack is not in .tools/emulator: run `make setup`")
-    port = find_free_port()
-    endpoint_url = f"http://127.0.0.1:{port}"
+    port = find_free_port(host)
+    endpoint_url = f"http://{host}:{port}"
     children.start(
         "emulator",
         [EMULATOR_PYTHON, "-m", "ministack"],
-        environment={**_emulator_environment(port, folder), "AUTH": "true" if enforce_iam else "false"},
+        environment={**_emulator_environment(host, port, folder), "AUTH": "true" if enforce_iam else "false"},
         log=log,
     )
     children.wait_until(lambda: answers(f"{endpoint_url}/_ministack/health"), "the emulator", START_SECONDS)
@@ -105,7 +107,7 @@ def create_credentials(client: "SecretsManagerClient", username: str, password: 
     return client.create_secret(Name="upstream", SecretString=text)["ARN"]
 
 
-def _emulator_environment(port: int, folder: Path) -> Mapping[str, str]:
+def _emulator_environment(host: str, port: int, folder: Path) -> Mapping[str, str]:
     """Its whole environment: nothing leaks in, such as a switch to keep its state or to listen wider."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
@@ -113,7 +115,7 @@ def _emulator_environment(port: int, folder: Path) -> Mapping[str, str]:
         # Deployed Lambdas run in subprocesses of the emulator's own interpreter.
         "PATH": os.pathsep.join((str(EMULATOR_PYTHON.parent), os.environ.get("PATH", os.defpath))),
         "HOME": str(folder),
-        "BIND_HOST": "127.0.0.1",
+        "BIND_HOST": host,
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": REGION,
         "TMPDIR": str(folder / "tmp"),

@@ -57,8 +57,14 @@ TEMPLATE: Template = load_template()
 NEEDS_AWS = "# needs AWS"
 # Each command of the README that needs no AWS: the file that runs or checks it, and by what one sees that.
 RUN_ELSEWHERE = {
-    "make run": ("tests/integration/test_local_run.py", '"-m", "local.run"'),
+    "make run": ("tests/integration/test_local_run.py", 'starter("local.run"'),
     "make test": (".ci/run", "exec make test"),
+    "make sam-local": ("tests/integration/test_sam_local.py", 'starter("local.sam_local"'),
+    "env $(cat .local/sam/env) .tools/sam/bin/sam local invoke PollerFunction -e events/schedule.json"
+    " -t .local/sam/build/template.yaml": (
+        "tests/integration/test_sam_local.py",
+        "assert command in README.splitlines()",
+    ),
     "curl http://127.0.0.1:9000/health": ("tests/integration/test_local_run.py", 'run.ask("/health")'),
     "curl 'http://127.0.0.1:9000/incidents?limit=2'": (
         "tests/integration/test_local_run.py",
@@ -258,9 +264,13 @@ def test_every_variable_of_a_function_is_documented(heading: str, function: str,
 
 def test_every_setting_of_the_local_run_is_documented() -> None:
     """What a person can set for `make run` is documented, and nothing that it does not read."""
-    read = variables_read(read_all("local/settings.py", "local/run.py"))
+    read = variables_read(read_all("local/settings.py", "local/run.py", "local/services.py"))
     documented = first_column(section(CONFIGURATION, "The environment of `make run`"), "variable")
     assert "PORT" in read
+    assert differences(documented, read) == ""
+    # Of a person's PATH it takes what everything takes.
+    read = variables_read(read_all("local/sam_local.py", "local/docker_engine.py")) - {"PATH"}
+    documented = first_column(section(CONFIGURATION, "The environment of `make sam-local`"), "variable")
     assert differences(documented, read) == ""
 
 
@@ -271,7 +281,7 @@ def test_every_make_target_is_documented() -> None:
     assert "run" in targets
     assert differences(first_column(section(CONFIGURATION, "Make targets"), "target"), targets) == ""
     for path, text in PAGES.items():
-        named = set(re.findall(r"(?:`|^| )make ([a-z0-9]+)\b(?=`|$)", text, re.MULTILINE))
+        named = set(re.findall(r"(?:`|^| )make ([a-z0-9-]+)\b(?=`|$)", text, re.MULTILINE))
         assert named <= targets, f"{path.name}: {named - targets}"
 
 
@@ -551,7 +561,9 @@ def test_every_command_of_the_readme_is_run_somewhere() -> None:
     for command, (file, evidence) in RUN_ELSEWHERE.items():
         assert command in README, "the mapping has a command that the README lacks"
         assert evidence in (ROOT / file).read_text("utf-8"), f"{file} does not run {command}"
-    assert re.search(r"^run:.*(\n\t.*)*-m local\.run$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target, module in {"run": "run", "sam-local": "sam_local"}.items():
+        assert re.search(rf"^{target}:.*(\n\t.*)*-m local\.{module}$", makefile, re.MULTILINE)
     bad = "```sh\nmake run\nrm -rf x\n```\n```sh\n# needs AWS\nsam deploy\n```\n```bash\nmake fun\n```\n"
     assert unrun_commands(bad, RUN_ELSEWHERE) == ["rm -rf x", "make fun"]
 
