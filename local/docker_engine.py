@@ -123,7 +123,7 @@ def _ask(environment: Mapping[str, str], *arguments: str) -> str:
     """What `docker` answers, without white space around it. Raises DockerError."""
     command: Sequence[str] = ("docker", *arguments)
     try:
-        done = subprocess.run(  # noqa: S603 - composed in this module
+        done = subprocess.run(  # nosec B603  # noqa: S603 - composed in this module
             command,
             env=dict(environment),
             stdin=subprocess.DEVNULL,

@@ -45,7 +45,7 @@ START_SECONDS = 60.0
 # The first request makes an image of the layer, and a container of that.
 FIRST_ANSWER_SECONDS = 120.0
 _ENDPOINT = "AWS_ENDPOINT_URL_DYNAMODB"
-_OWN_NAMES = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - refused, not listened on
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # nosec B104  # noqa: S104 - refused, not listened on
 
 
 class SamMissingError(Exception):
@@ -235,7 +235,8 @@ def build_shell_environment(
     """
     hidden = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
     variables = {name: value for name, value in aws_environment(endpoint_url).items() if name not in hidden}
-    variables |= {"AWS_SESSION_TOKEN": "", "DOCKER_HOST": engine.docker_host, "SAM_CLI_TELEMETRY": "0"}
+    variables |= {"DOCKER_HOST": engine.docker_host, "SAM_CLI_TELEMETRY": "0"}
+    variables["AWS_SESSION_TOKEN"] = ""  # nosec B105 - none, whatever the shell has
     if skip := environment.get("SAM_SKIP_PULL_IMAGE"):
         variables["SAM_SKIP_PULL_IMAGE"] = skip
     return variables
