@@ -1,6 +1,7 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit e2e deploy erase cost lint format lock openapi fuzz soak build clean
+.PHONY: help setup run sam-local test unit e2e deploy erase cost lint scan audit format lock openapi fuzz soak \
+	build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -12,17 +13,23 @@ POLLER_EXTRA := import tomllib; project = tomllib.load(open("pyproject.toml", "r
 	print(*project["optional-dependencies"]["poller"], sep="\n")
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install everything that the other targets use (they do it themselves, too)
 	@scripts/bootstrap.sh dev
 	@scripts/bootstrap.sh sam
+	@scripts/bootstrap.sh scan
 
 run: ## Run everything here: AWS emulator, upstream simulator, poller, API (PORT=9000)
 	@scripts/bootstrap.sh local
 	@.venv/bin/python -m local.run
 
-test: lint ## Everything that CI checks
+sam-local: ## Run the functions in Lambda's image: sam local start-api (PORT=9000), on Docker
+	@scripts/bootstrap.sh local
+	@scripts/bootstrap.sh sam
+	@.venv/bin/python -m local.sam_local
+
+test: lint scan ## Everything that CI checks
 	@scripts/bootstrap.sh sam
 	@$(WITH_TOOLS) .venv/bin/python -m pytest
 
@@ -41,6 +48,16 @@ lint: ## Style, format and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
+scan: ## Look for weaknesses in template, code and workflows, and for secrets
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh scan
+	@.venv/bin/python -m scripts.scan
+
+audit: ## Ask the advisory database about every locked package (needs the network)
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh scan
+	@.venv/bin/python -m scripts.audit
+
 format: ## Format the code, and mend what can be mended
 	@scripts/bootstrap.sh dev
 	@.venv/bin/ruff check --fix .
@@ -52,6 +69,7 @@ lock: ## Compile pyproject.toml into the requirements files
 	@$(COMPILE) pyproject.toml --extra poller --extra local -c requirements-dev.txt -o requirements-local.txt
 	@$(COMPILE) --group emulator -o requirements-emulator.txt
 	@$(COMPILE) --group sam -o requirements-sam.txt
+	@$(COMPILE) --group scan -o requirements-scan.txt
 	@$(COMPILE) pyproject.toml -c requirements-dev.txt -o shared/requirements.txt
 	@.venv/bin/python -c '$(POLLER_EXTRA)' | $(COMPILE) - -c requirements-dev.txt -o functions/poller/requirements.txt
 

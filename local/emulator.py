@@ -1,4 +1,4 @@
-"""AWS on this machine: ministack, in a process and a folder of its own, bound to 127.0.0.1."""
+"""AWS on this machine: ministack, in a process and a folder of its own, bound to one address."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ def aws_environment(endpoint_url: str) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",  # nosec B105 - the emulator takes any
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,
@@ -62,20 +62,22 @@ def emulator(log: Path | None = None, *, enforce_iam: bool = False) -> Iterator[
         yield start_emulator(children, Path(folder), log, enforce_iam=enforce_iam)
 
 
-def start_emulator(children: Children, folder: Path, log: Path, *, enforce_iam: bool = False) -> str:
+def start_emulator(
+    children: Children, folder: Path, log: Path, *, enforce_iam: bool = False, host: str = "127.0.0.1"
+) -> str:
     """Start it among `children`, its state in `folder`; give its endpoint URL once it answers. `enforce_iam`
-    is as in `emulator`.
+    is as in `emulator`; `host` is the address of this machine that it listens on.
 
     Raises EmulatorMissingError, ProcessError, InterruptedRunError.
     """
     if not EMULATOR_PYTHON.exists():
         raise EmulatorMissingError("ministack is not in .tools/emulator: run `make setup`")
-    port = find_free_port()
-    endpoint_url = f"http://127.0.0.1:{port}"
+    port = find_free_port(host)
+    endpoint_url = f"http://{host}:{port}"
     children.start(
         "emulator",
         [EMULATOR_PYTHON, "-m", "ministack"],
-        environment={**_emulator_environment(port, folder), "AUTH": "true" if enforce_iam else "false"},
+        environment={**_emulator_environment(host, port, folder), "AUTH": "true" if enforce_iam else "false"},
         log=log,
     )
     children.wait_until(lambda: answers(f"{endpoint_url}/_ministack/health"), "the emulator", START_SECONDS)
@@ -93,7 +95,7 @@ def create_table(client: "DynamoDBClient", name: str) -> None:
     time_to_live = read_time_to_live(template)
     if time_to_live is not None:
         # The template says it in a plain dict.
-        client.update_time_to_live(TableName=name, TimeToLiveSpecification=time_to_live)  # type: ignore[arg-type]
+        client.update_time_to_live(TableName=name, TimeToLiveSpecification=time_to_live)  # type: ignore[arg-type]  # read as plain data
 
 
 def create_credentials(client: "SecretsManagerClient", username: str, password: str) -> str:
@@ -105,7 +107,7 @@ def create_credentials(client: "SecretsManagerClient", username: str, password: 
     return client.create_secret(Name="upstream", SecretString=text)["ARN"]
 
 
-def _emulator_environment(port: int, folder: Path) -> Mapping[str, str]:
+def _emulator_environment(host: str, port: int, folder: Path) -> Mapping[str, str]:
     """Its whole environment: nothing leaks in, such as a switch to keep its state or to listen wider."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
@@ -113,7 +115,7 @@ def _emulator_environment(port: int, folder: Path) -> Mapping[str, str]:
         # Deployed Lambdas run in subprocesses of the emulator's own interpreter.
         "PATH": os.pathsep.join((str(EMULATOR_PYTHON.parent), os.environ.get("PATH", os.defpath))),
         "HOME": str(folder),
-        "BIND_HOST": "127.0.0.1",
+        "BIND_HOST": host,
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": REGION,
         "TMPDIR": str(folder / "tmp"),

@@ -16,15 +16,18 @@ _KEPT_OUT = (
     "NOTIFICATION_",
     "NOTIFY_",
 )
-_LOOPBACK = "127.0.0.1,localhost"
+_LOOPBACK = ("127.0.0.1", "localhost")
 
 
-def build_base_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """A process's variables without those that would reach into a function, an AWS client or a call here."""
+def build_base_environment(environment: Mapping[str, str], *hosts: str) -> dict[str, str]:
+    """A process's variables without those that would reach into a function, an AWS client or a call here.
+
+    `hosts` are addresses of this machine beside 127.0.0.1.
+    """
     kept = {name: value for name, value in environment.items() if not name.startswith(_KEPT_OUT)}
     # Everything that is called on this machine is called directly, whatever proxy leads out of it.
     for name in ("NO_PROXY", "no_proxy"):
-        kept[name] = ",".join(filter(None, (environment.get(name), _LOOPBACK)))
+        kept[name] = ",".join(filter(None, (environment.get(name), *dict.fromkeys((*_LOOPBACK, *hosts)))))
     return kept | {"PYTHONUNBUFFERED": "1"}
 
 
@@ -38,8 +41,24 @@ def build_function_environment(
 ) -> dict[str, str]:
     """`base`, Lambda's own variables, and those that the template declares for this function.
 
-    `values` wins over the template's defaults. A function that reads a variable which the template does not
-    give it fails here as it would in AWS. Raises TemplateError for a declared one that has no value here.
+    A function that reads a variable which the template does not give it fails here as it would in AWS.
+    Raises TemplateError for a declared one that has no value here.
+    """
+    limits = read_limits(template, logical_id)
+    return {
+        **base,
+        **aws,
+        "AWS_LAMBDA_FUNCTION_NAME": logical_id,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(limits.memory_mb),
+        **fill_variables(template, logical_id, values),
+    }
+
+
+def fill_variables(template: Template, logical_id: str, values: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the template declares for a function; `values` wins over the template's defaults.
+
+    Raises TemplateError for one that has no value here.
     """
     declared = {}
     for name, value in read_variables(template, logical_id).items():
@@ -51,12 +70,4 @@ def build_function_environment(
             )
         else:
             declared[name] = str(value)
-    limits = read_limits(template, logical_id)
-    return {
-        **base,
-        **aws,
-        "AWS_LAMBDA_FUNCTION_NAME": logical_id,
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(limits.memory_mb),
-        **declared,
-    }
+    return declared

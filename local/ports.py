@@ -9,10 +9,10 @@ class PortTakenError(Exception):
     """A port can't be listened on; the text names it and says what to do."""
 
 
-def open_port(port: int) -> socket.socket:
+def open_port(port: int, target: str = "run") -> socket.socket:
     """Listen on a port of 127.0.0.1 (0: any free one) from now on, so that nobody else can take it.
 
-    Raises PortTakenError.
+    Raises PortTakenError, whose text names the make target.
     """
     listener = socket.socket()
     # Without it a port that was just given up is refused for a while.
@@ -25,15 +25,18 @@ def open_port(port: int) -> socket.socket:
         other = port + 1 if port < 65_535 else port - 1
         raise PortTakenError(
             f"port {port} can't be used ({error.strerror}): "
-            f"choose another (PORT={other} make run) or end what listens there"
+            f"choose another (PORT={other} make {target}) or end what listens there"
         ) from error
     return listener
 
 
-def find_free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on now."""
+def find_free_port(host: str = "127.0.0.1") -> int:
+    """A port of an address of this machine that nothing listens on now.
+
+    Raises OSError if it is no address of this machine.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
 

@@ -31,11 +31,12 @@ class ProcessError(Exception):
 
 @dataclass(frozen=True)
 class Child:
-    """A running process: its name for people and where its output goes."""
+    """A running process: its name for people, where its output goes, whether it ends by itself."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    is_to_end: bool = False
 
     def describe_end(self) -> str:
         """One line about how it ended, with the last line of its log."""
@@ -82,31 +83,52 @@ class Children:
         *,
         environment: Mapping[str, str],
         log: Path,
+        output: Path | None = None,
         on_terminal: bool = False,
         pass_fds: Sequence[int] = (),
+        is_to_end: bool = False,
     ) -> Child:
-        """Start a process in the project's folder; stderr goes to `log`, stdout there or to the terminal.
+        """Start a process in the project's folder; stderr goes to `log`, stdout there, to `output` or to the
+        terminal.
 
-        Raises ProcessError if its program can't be started.
+        With `is_to_end` its end is no failure. Raises ProcessError if its program can't be started.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+        with log.open("wb") as errors, (output or Path(os.devnull)).open("wb") as apart:
             try:
-                process = subprocess.Popen(  # noqa: S603 - commands are composed in this package
+                process = subprocess.Popen(  # nosec B603  # noqa: S603 - commands are composed in this package
                     [str(part) for part in command],
                     cwd=PROJECT_PATH,
                     env=dict(environment),
                     stdin=subprocess.DEVNULL,
-                    stdout=None if on_terminal else output,
-                    stderr=output,
+                    stdout=None if on_terminal else apart if output else errors,
+                    stderr=errors,
                     start_new_session=True,
                     pass_fds=pass_fds,
                     preexec_fn=_die_with_parent(),
                 )
             except OSError as error:
                 raise ProcessError(f"the {name} can't be started: {command[0]}: {error.strerror}") from error
-        child = Child(name, process, log)
+        child = Child(name, process, log, is_to_end)
         self._children.append(child)
+        return child
+
+    def run(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        output: Path | None = None,
+    ) -> Child:
+        """Start a process that is to end by itself, and give it once it has ended, with whatever status.
+
+        Raises ProcessError when another one dies, InterruptedRunError on a signal.
+        """
+        child = self.start(name, command, environment=environment, log=log, output=output, is_to_end=True)
+        self.wait_until(lambda: child.process.poll() is not None, name)
+        self._children.remove(child)
         return child
 
     def wait_until(self, ready: Callable[[], bool], what: str, seconds: float | None = None) -> None:
@@ -119,7 +141,7 @@ class Children:
             if self._interrupted:
                 raise InterruptedRunError
             for child in self._children:
-                if child.process.poll() is not None:
+                if not child.is_to_end and child.process.poll() is not None:
                     raise ProcessError(child.describe_end())
             if ready():
                 return

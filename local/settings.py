@@ -1,4 +1,4 @@
-"""What a person can set for `make run`, checked before anything is started."""
+"""What a person can set for `make run` and `make sam-local`, checked before anything is started."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,13 +29,15 @@ class Settings:
     poll_interval_seconds: int
 
 
-def read_settings(environment: Mapping[str, str]) -> Settings:
+def read_settings(
+    environment: Mapping[str, str], *, default_interval: int = DEFAULT_POLL_INTERVAL_SECONDS
+) -> Settings:
     """Read `PORT`, `UPSTREAM_BASE_URL`, `UPSTREAM_USERNAME`, `UPSTREAM_PASSWORD`, `POLL_INTERVAL_SECONDS` and
     `SIMULATOR`; an empty variable counts as one that is not set. Raises SettingsError.
     """
     port = _read_number(environment, "PORT", DEFAULT_PORT, 0, 65_535)
     interval = _read_number(
-        environment, "POLL_INTERVAL_SECONDS", DEFAULT_POLL_INTERVAL_SECONDS, 1, _LONGEST_INTERVAL_SECONDS
+        environment, "POLL_INTERVAL_SECONDS", default_interval, 1, _LONGEST_INTERVAL_SECONDS
     )
     url = environment.get("UPSTREAM_BASE_URL", "").strip().rstrip("/")
     username = environment.get("UPSTREAM_USERNAME", "")

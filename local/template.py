@@ -61,8 +61,7 @@ def load_template(path: Path = TEMPLATE_PATH) -> Template:
     Raises TemplateError if it is missing, not YAML, or has no resources.
     """
     try:
-        # A subclass of SafeLoader: it builds plain data only.
-        template = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506
+        template = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # nosec B506  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise TemplateError(f"{path.name} can't be read: {error.strerror}") from error
     except yaml.YAMLError as error:

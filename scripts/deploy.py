@@ -137,7 +137,7 @@ def _run_sam(environment: str, region: str, parameters: Mapping[str, str], *, as
         if step == "deploy" and assume_yes:
             command.append("--no-confirm-changeset")
         print(f"$ sam {shlex.join(command[1:])}", flush=True)
-        done = subprocess.run(command, check=False)  # noqa: S603 - SAM's own CLI; the values were checked above
+        done = subprocess.run(command, check=False)  # nosec B603  # noqa: S603 - SAM's own CLI; the values were checked above
         if done.returncode:
             return done.returncode
         if step == "build":

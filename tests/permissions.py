@@ -78,7 +78,7 @@ class Recorder:
 
     def start(self) -> None:
         """Hang into botocore and into the threads that the code starts, for the rest of the process."""
-        call = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
+        call = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]  # in no stub
         submit = ThreadPoolExecutor.submit
 
         @functools.wraps(call)
@@ -96,8 +96,8 @@ class Recorder:
             function = self._function()
             return submit(pool, self._in_the_name_of, function, work, *arguments, **named)
 
-        botocore.client.BaseClient._make_api_call = recorded_call  # type: ignore[attr-defined]
-        ThreadPoolExecutor.submit = submitted  # type: ignore[method-assign]
+        botocore.client.BaseClient._make_api_call = recorded_call  # type: ignore[attr-defined]  # in no stub
+        ThreadPoolExecutor.submit = submitted  # type: ignore[method-assign]  # watched
 
     def _in_the_name_of(self, function: str, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         before, self._of_thread.function = getattr(self._of_thread, "function", ""), function

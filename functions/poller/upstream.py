@@ -114,7 +114,7 @@ class Upstream:
 
     def _wait(self, error: UpstreamError, attempt: int, deadline: float) -> bool:
         """Wait before the next attempt; False when the poll has no time for it."""
-        pause = random.uniform(0, _FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1))  # noqa: S311 - no secret
+        pause = random.uniform(0, _FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1))  # nosec B311  # noqa: S311 - no secret
         if error.retry_after is not None:
             pause += error.retry_after
         if self._monotonic() + pause >= deadline:

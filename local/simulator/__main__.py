@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from local.simulator.generator import INCIDENT_TYPES
 from local.simulator.known_faults import FAULTS
-from local.simulator.server import IDENTITIES_PATH, Simulator, serve
+from local.simulator.server import HOST, IDENTITIES_PATH, Simulator, serve
 from local.simulator.settings import DEFAULT_SLOWDOWN, REALISTIC_LATENCY, SettingsError, SimulatorSettings
 
 _MILD_LATENCY: Final = (0.05, 0.3)
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         simulator = Simulator(_settings(options))
         _script(simulator, dict(options.fault))
-        with serve(simulator, options.port) as base_url:
+        with serve(simulator, options.port, options.host) as base_url:
             print(f"simulator: listening on {base_url} ({_what_is_served(simulator.settings)})", flush=True)
             stopped.wait()
     except SettingsError as error:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refuse(
                 f"port {options.port} is taken: choose another with --port, or end what listens there"
             )
-        return _refuse(f"can't listen on port {options.port}: {error.strerror or error}")
+        return _refuse(f"can't listen on {options.host}, port {options.port}: {error.strerror or error}")
     return 0
 
 
@@ -78,11 +78,12 @@ def _settings(options: argparse.Namespace) -> SimulatorSettings:
 def _parser() -> _Parser:
     parser = _Parser(
         prog="python -m local.simulator",
-        description="Serve simulated security incidents and identities on 127.0.0.1.",
+        description="Serve simulated security incidents and identities.",
         allow_abbrev=False,
     )
     add = parser.add_argument
     environment = os.environ.get
+    add("--host", default=HOST, help="the address of this machine to listen on (%(default)s)")
     add("--port", type=_port, default=9100, help="0 takes a free one (%(default)s)")
     add(
         "--username",

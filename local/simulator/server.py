@@ -140,16 +140,16 @@ class Simulator:
 
 
 @contextmanager
-def serve(simulator: Simulator, port: int = 0) -> Iterator[str]:
-    """Serve on 127.0.0.1 (port 0: a free one) from a daemon thread; gives the base URL, without a last slash.
+def serve(simulator: Simulator, port: int = 0, host: str = HOST) -> Iterator[str]:
+    """Serve on ``host`` (port 0: a free one) from a daemon thread; gives the base URL, without a last slash.
 
-    Raises OSError when the port can't be listened on. At the end all connections are closed.
+    Raises OSError when they can't be listened on. At the end all connections are closed.
     """
-    server = _Server(simulator, port)
+    server = _Server(simulator, port, host)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield f"http://{HOST}:{server.server_port}"
+        yield f"http://{host}:{server.server_port}"
     finally:
         server.stop()
         thread.join()
@@ -164,17 +164,17 @@ class _Server(ThreadingHTTPServer):
     # The default of 5 would refuse clients that come all at once.
     request_queue_size = 128
 
-    def __init__(self, simulator: Simulator, port: int) -> None:
+    def __init__(self, simulator: Simulator, port: int, host: str) -> None:
         self.simulator = simulator
         self._lock = Lock()
         self._connections: set[socket.socket] = set()
-        super().__init__((HOST, port), _Handler)
+        super().__init__((host, port), _Handler)
         simulator.traffic.open()
 
     def server_bind(self) -> None:
         # HTTPServer would ask the DNS for its own name, which takes seconds on some networks.
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = HOST, self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: _Connection, client_address: object) -> None:
         with self._lock:

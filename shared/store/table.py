@@ -211,7 +211,7 @@ class Table:
         botocore retries whole requests; what a batch hands back as unprocessed is left to its caller.
         """
         if attempt:
-            self._sleep(random.uniform(0, 0.05 * 2 ** min(attempt - 1, 7)))  # noqa: S311 - no secret
+            self._sleep(random.uniform(0, 0.05 * 2 ** min(attempt - 1, 7)))  # nosec B311  # noqa: S311 - no secret
 
 
 def _typed(key: Key) -> dict[str, AttributeValue]:

@@ -68,7 +68,7 @@ def read_waiting(
 
 
 def _decode(item: Item) -> Incident:
-    return decode_incident(parse(item["incident"]["S"]), None)  # type: ignore[arg-type]
+    return decode_incident(parse(item["incident"]["S"]), None)  # type: ignore[arg-type]  # an object, as it was written
 
 
 def _encode(incident: Incident, sequence: int, retention: Retention) -> Item:

@@ -81,7 +81,7 @@ def crashing(table: Table, *, at: int, takes_effect: bool) -> Table:
             raise CrashError
 
     client = SteppingClient(table._client, before=die_before, after=die_after)
-    return Table(table.name, client=client)  # type: ignore[arg-type]
+    return Table(table.name, client=client)  # type: ignore[arg-type]  # a stand-in for the client
 
 
 class PausingPoll:
@@ -93,7 +93,7 @@ class PausingPoll:
         self._at = at
         self.error: BaseException | None = None
         self.client = SteppingClient(table._client, before=self._pause)
-        paused = Table(table.name, client=self.client)  # type: ignore[arg-type]
+        paused = Table(table.name, client=self.client)  # type: ignore[arg-type]  # a stand-in for the client
         self._thread = threading.Thread(target=self._run, args=(work, paused))
 
     def start(self) -> bool:

@@ -79,7 +79,7 @@ def tables(real_client: Any) -> tuple[Table, Table]:
     """Two tables of the same items: ministack's and the one in memory."""
     fake = MemoryDynamoDB(NAME)
     fake.load(ITEMS)
-    return Table(NAME, client=real_client), Table(NAME, client=fake)  # type: ignore[arg-type]
+    return Table(NAME, client=real_client), Table(NAME, client=fake)  # type: ignore[arg-type]  # a stand-in for the client
 
 
 def some_of(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
@@ -165,7 +165,7 @@ def test_a_page_ends_before_one_megabyte_on_both(
     table.put_many(items)
     fake.load(items)
     ends = []
-    for each in (table, Table(table.name, client=fake)):  # type: ignore[arg-type]
+    for each in (table, Table(table.name, client=fake)):  # type: ignore[arg-type]  # a stand-in for the client
         after: str | None = None
         ends.append([])
         while True:
@@ -222,7 +222,7 @@ def test_whatever_the_poller_writes_is_the_same_on_both(
         answers.append(read_identities(each))
         return answers
 
-    real_answers, fake_answers = work(table), work(Table(table.name, client=fake))  # type: ignore[arg-type]
+    real_answers, fake_answers = work(table), work(Table(table.name, client=fake))  # type: ignore[arg-type]  # a stand-in for the client
     assert real_answers == fake_answers
     assert {False, True} <= {each for each in real_answers if isinstance(each, bool)}
     pages = dynamodb.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)
@@ -254,7 +254,7 @@ RANGE = {
         {"Limit": 0},
         {"ExpressionAttributeValues": {":pk": {"S": INCIDENTS}, ":low": {"S": "2"}, ":high": {"S": "1"}}},
         {"ExpressionAttributeValues": {":pk": {"S": INCIDENTS}, ":low": {"S": "2"}}},
-        {"ExpressionAttributeValues": {**RANGE["ExpressionAttributeValues"], ":more": {"S": "1"}}},  # type: ignore[dict-item]
+        {"ExpressionAttributeValues": {**RANGE["ExpressionAttributeValues"], ":more": {"S": "1"}}},  # type: ignore[dict-item]  # nested deeper than its type says
         {"ExpressionAttributeNames": {"#unused": "json"}},
         {"FilterExpression": "#unknown = :low"},
         {"ExclusiveStartKey": {"pk": {"S": INCIDENTS}, "sk": {"S": "3"}}},
@@ -266,7 +266,7 @@ def test_what_ministack_refuses_is_refused(tables: tuple[Table, Table], changes:
     """A query that DynamoDB would not take fails on both."""
     for table in tables:
         request = {"TableName": NAME, "ConsistentRead": True, **RANGE}
-        assert table._client.query(**request)["Items"] == []  # type: ignore[arg-type]
+        assert table._client.query(**request)["Items"] == []  # type: ignore[arg-type]  # its many types
         with pytest.raises((ClientError, ParamValidationError)):
             table._client.query(**request | changes)
 

@@ -83,7 +83,7 @@ class TestUnattributed:
         """More than a request can hold (1 MB), most of them resolved: every open one is found, once."""
         big = [make_incident(number) for number in range(30)]
         for incident in big:
-            incident.fields["text"] = "x" * 60_000  # type: ignore[index]
+            incident.fields["text"] = "x" * 60_000  # type: ignore[index]  # a Mapping to everybody else
         add(store, big, sequence=1, retention=FOREVER)
         resolve(store, [each.id for each in big[:25]], sequence=2, resolved_at=NOW)
         assert open_ids(store) == [25, 26, 27, 28, 29]

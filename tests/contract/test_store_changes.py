@@ -51,7 +51,7 @@ class CountingClient:
 
 def counting(table: Table) -> tuple[Table, CountingClient]:
     client = CountingClient(table._client)
-    return Table(table.name, client=client), client  # type: ignore[arg-type]
+    return Table(table.name, client=client), client  # type: ignore[arg-type]  # a stand-in for the client
 
 
 def commit(table: Table, *portions: Sequence[Decision]) -> list[Entry]:
@@ -260,7 +260,7 @@ def large(number: int) -> Attributed:
     """An incident that hardly compresses."""
     chance = random.Random(number)  # noqa: S311 - repeatable, not secret
     decision = attributed(number)
-    decision.incident.fields["text"] = chance.randbytes(6_000).hex()  # type: ignore[index]
+    decision.incident.fields["text"] = chance.randbytes(6_000).hex()  # type: ignore[index]  # a Mapping to everybody else
     return decision
 
 

@@ -195,7 +195,7 @@ def test_it_may_die_at_any_write(backend: Backend) -> None:
     entries = take_in(whole)
     erasure = commit_erasure(whole, "7")
     client = SteppingClient(whole._client)
-    project_committed(Table(whole.name, client=client), FOREVER)  # type: ignore[arg-type]
+    project_committed(Table(whole.name, client=client), FOREVER)  # type: ignore[arg-type]  # a stand-in for the client
     writes = client.steps
     assert writes > 15
     for at in range(1, writes + 1, 2):
@@ -266,7 +266,7 @@ def test_settling_costs_nothing_where_nothing_was_erased(store: Table) -> None:
     take_in(store)
     client = SteppingClient(None)
     settle_erasures(
-        Table(store.name, client=client),  # type: ignore[arg-type]
+        Table(store.name, client=client),  # type: ignore[arg-type]  # a stand-in for the client
         state=read_state(store),
         now=ERASED_AT,
         has_time=lambda: True,

@@ -395,7 +395,7 @@ def test_counting_goes_over_several_requests(store: Table) -> None:
     """An employee with more than a request can read (1 MB) is counted to the end."""
     decisions = [attributed(number, "7", f"{number}") for number in range(1, 120)]
     for each in decisions:
-        each.incident.fields["text"] = "x" * 12_000  # type: ignore[index]
+        each.incident.fields["text"] = "x" * 12_000  # type: ignore[index]  # a Mapping to everybody else
     lay_out(store, decisions)
     _, after = read_incidents(store, Span(), after=None, snapshot=1, oldest_kept=None, limit=None)
     assert after is not None, "else one request was enough"

@@ -78,7 +78,7 @@ class TestEntries:
                 return super().put_item(**request)
 
         client = RetryingClient(store._client)
-        commit_entry(Table(store.name, client=client), entry, FOREVER)  # type: ignore[arg-type]
+        commit_entry(Table(store.name, client=client), entry, FOREVER)  # type: ignore[arg-type]  # a stand-in for the client
         assert client.steps == 1
         assert read_entry(store, 1) == entry
 
@@ -91,7 +91,7 @@ class TestEntries:
 
         client = SteppingClient(store._client, after=lose)
         with pytest.raises(ReadTimeoutError):
-            commit_entry(Table(store.name, client=client), entry, FOREVER)  # type: ignore[arg-type]
+            commit_entry(Table(store.name, client=client), entry, FOREVER)  # type: ignore[arg-type]  # a stand-in for the client
         assert project_committed(store, FOREVER).projected == 1
 
     @pytest.mark.ministack_only(reason="moto checks a condition and writes in two steps; threads get between")

@@ -54,7 +54,7 @@ def test_all_that_is_committed_is_laid_out(store: Table, dump: Any, days: int) -
 def test_nothing_committed_changes_nothing(store: Table, dump: Any) -> None:
     """Projecting an empty journal, or one that is laid out already, writes nothing at all."""
     client = SteppingClient(store._client)
-    table = Table(store.name, client=client)  # type: ignore[arg-type]
+    table = Table(store.name, client=client)  # type: ignore[arg-type]  # a stand-in for the client
     assert project_committed(table, FOREVER) == State()
     assert dump(store) == {}
     commit(store, ENTRIES)
@@ -81,7 +81,7 @@ def test_entries_are_laid_out_in_order_and_completely(store: Table, dump: Any) -
         cut_short += max(started, default=0) > seen[-1]
 
     client = SteppingClient(store._client, after=check)
-    project_committed(Table(store.name, client=client), FOREVER)  # type: ignore[arg-type]
+    project_committed(Table(store.name, client=client), FOREVER)  # type: ignore[arg-type]  # a stand-in for the client
     assert sorted(set(seen)) == [0, 1, 2, 3]
     assert seen == sorted(seen)
     assert cut_short > 10

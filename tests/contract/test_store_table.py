@@ -52,7 +52,7 @@ def test_get_gives_the_item_or_none(store: Table) -> None:
 def test_every_read_is_consistent(store: Table) -> None:
     """No read may show an older state than the last write: each asks for consistency."""
     client = RecordingClient(store._client)
-    table = Table(store.name, client=client)  # type: ignore[arg-type]
+    table = Table(store.name, client=client)  # type: ignore[arg-type]  # a stand-in for the client
     table.get(("P", "a"))
     table.get_many([("P", "a")], attributes=("pk",))
     list(table.query("P"))
@@ -71,7 +71,7 @@ def test_get_many_takes_any_number_of_keys(store: Table) -> None:
     keys = [key_of(item) for item in items]
     asked = [*keys, *keys[:50], *(("missing", str(number)) for number in range(30))]
     client = RecordingClient(store._client)
-    found = Table(store.name, client=client).get_many(asked, attributes=("sk", "text"))  # type: ignore[arg-type]
+    found = Table(store.name, client=client).get_many(asked, attributes=("sk", "text"))  # type: ignore[arg-type]  # a stand-in for the client
     assert sorted(found, key=lambda item: item["sk"]["S"]) == [
         {"sk": item["sk"], "text": item["text"]} for item in items
     ]
@@ -82,7 +82,7 @@ def test_get_many_takes_any_number_of_keys(store: Table) -> None:
 def test_get_many_of_nothing_asks_nothing(store: Table) -> None:
     """No keys: no request (DynamoDB refuses an empty one), no items."""
     client = RecordingClient(store._client)
-    assert Table(store.name, client=client).get_many([], attributes=("pk",)) == []  # type: ignore[arg-type]
+    assert Table(store.name, client=client).get_many([], attributes=("pk",)) == []  # type: ignore[arg-type]  # a stand-in for the client
     assert client.requests == []
 
 
@@ -98,7 +98,7 @@ def test_put_many_and_delete_many_take_any_number(store: Table, dump: Any) -> No
     """Over 25 writes go in requests of at most 25, and all of them are there (gone) afterwards."""
     items = make_numbered(60)
     client = RecordingClient(store._client)
-    table = Table(store.name, client=client)  # type: ignore[arg-type]
+    table = Table(store.name, client=client)  # type: ignore[arg-type]  # a stand-in for the client
     table.put_many(items)
     assert dump(store) == {key_of(item): item for item in items}
     sizes = [len(request["RequestItems"][store.name]) for _, request in client.requests]
@@ -114,7 +114,7 @@ def test_put_many_and_delete_many_take_any_number(store: Table, dump: Any) -> No
 def test_put_many_of_nothing_asks_nothing(store: Table) -> None:
     """Nothing to write: no request (DynamoDB refuses an empty one)."""
     client = RecordingClient(store._client)
-    table = Table(store.name, client=client)  # type: ignore[arg-type]
+    table = Table(store.name, client=client)  # type: ignore[arg-type]  # a stand-in for the client
     table.put_many([])
     table.delete_many([])
     table.put_each_new([])
@@ -290,7 +290,7 @@ def test_what_a_write_hands_back_is_written_later(store: Table, dump: Any) -> No
     items = make_numbered(25)
     client = HandingBackClient(store._client, times=3)
     pauses: list[float] = []
-    Table(store.name, client=client, sleep=pauses.append).put_many(items)  # type: ignore[arg-type]
+    Table(store.name, client=client, sleep=pauses.append).put_many(items)  # type: ignore[arg-type]  # a stand-in for the client
     assert dump(store) == {key_of(item): item for item in items}
     assert client.sizes == [25, 17, 12, 8]
     assert pauses == [0.05, 0.1, 0.2]
@@ -303,7 +303,7 @@ def test_what_a_read_hands_back_is_read_later(store: Table) -> None:
     store.put_many(items)
     client = HandingBackClient(store._client, times=3)
     pauses: list[float] = []
-    table = Table(store.name, client=client, sleep=pauses.append)  # type: ignore[arg-type]
+    table = Table(store.name, client=client, sleep=pauses.append)  # type: ignore[arg-type]  # a stand-in for the client
     found = table.get_many([key_of(item) for item in items], attributes=("pk", "sk", "text"))
     assert sorted(found, key=key_of) == items
     assert client.sizes == [30, 20, 14, 10]
@@ -314,11 +314,11 @@ def test_parts_handed_back_to_several_threads_are_all_done(store: Table, dump: A
     """A throttle in the middle of many batches at once loses none of them."""
     items = make_numbered(230)
     client = HandingBackClient(store._client, times=6)
-    table = Table(store.name, client=client, sleep=lambda _: None)  # type: ignore[arg-type]
+    table = Table(store.name, client=client, sleep=lambda _: None)  # type: ignore[arg-type]  # a stand-in for the client
     table.put_many(items)
     assert dump(store) == {key_of(item): item for item in items}
     client = HandingBackClient(store._client, times=5)
-    table = Table(store.name, client=client, sleep=lambda _: None)  # type: ignore[arg-type]
+    table = Table(store.name, client=client, sleep=lambda _: None)  # type: ignore[arg-type]  # a stand-in for the client
     found = table.get_many([key_of(item) for item in items], attributes=("pk", "sk", "text"))
     assert sorted(found, key=key_of) == items
     assert len(client.sizes) == 8
@@ -330,7 +330,7 @@ def test_a_throttle_that_never_ends_is_an_error(store: Table, work: str) -> None
     """After ten attempts, about twenty seconds at most, the call gives up and says so."""
     items = make_numbered(3)
     pauses: list[float] = []
-    table = Table(store.name, client=HandingBackClient(store._client), sleep=pauses.append)  # type: ignore[arg-type]
+    table = Table(store.name, client=HandingBackClient(store._client), sleep=pauses.append)  # type: ignore[arg-type]  # a stand-in for the client
     calls = {
         "put_many": lambda: table.put_many(items),
         "delete_many": lambda: table.delete_many(key_of(item) for item in items),
@@ -347,7 +347,7 @@ def test_pauses_are_random_from_zero(store: Table, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         "shared.store.table.random.uniform", lambda low, high: drawn.append((low, high)) or 0.0
     )
-    table = Table(store.name, client=HandingBackClient(store._client, times=2), sleep=lambda _: None)  # type: ignore[arg-type]
+    table = Table(store.name, client=HandingBackClient(store._client, times=2), sleep=lambda _: None)  # type: ignore[arg-type]  # a stand-in for the client
     table.put_many(make_numbered(5))
     assert drawn == [(0, 0.05), (0, 0.1)]
 
@@ -360,7 +360,7 @@ class TestThreads:
         before = set(threading.enumerate())
         seen: set[threading.Thread] = set()
         client = SteppingClient(store._client, before=lambda step: seen.add(threading.current_thread()))
-        Table(store.name, client=client).put_each_new(make_numbered(40))  # type: ignore[arg-type]
+        Table(store.name, client=client).put_each_new(make_numbered(40))  # type: ignore[arg-type]  # a stand-in for the client
         assert seen - before, "it ran in no thread of its own"
         assert set(threading.enumerate()) <= before
 

@@ -117,7 +117,7 @@ class Deployment:
     def client(self, service: str) -> Any:
         """A client that may do everything."""
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-        return session.client(service, endpoint_url=self._endpoint_url)  # type: ignore[call-overload]
+        return session.client(service, endpoint_url=self._endpoint_url)  # type: ignore[call-overload]  # the name is no literal here
 
     def deploy(self, *, upstream_base_url: str = "", **parameters: str) -> str:
         """What `make deploy ENV=dev …` does, in the checkout, as README.md says; returns what it printed."""

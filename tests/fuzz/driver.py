@@ -224,7 +224,7 @@ def _why_not_valid(query: Mapping[str, list[str]], response: Response) -> str:
     moments = [_moment(query[name][0]) for name in ("since", "until") if name in query]
     if None in moments:
         return "a day that no calendar has, or a moment out of range"
-    if len(moments) == 2 and moments[0] >= moments[1]:  # type: ignore[operator]
+    if len(moments) == 2 and moments[0] >= moments[1]:  # type: ignore[operator]  # both are there
         return "until is not later than since"
     return ""
 

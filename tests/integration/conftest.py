@@ -350,12 +350,12 @@ class History:
         poller = Poller(
             table=table,
             upstream=self.upstream,
-            notifier=Notifier(table, Topic("arn:topic", client=self.sns), self.priorities),  # type: ignore[arg-type]
+            notifier=Notifier(table, Topic("arn:topic", client=self.sns), self.priorities),  # type: ignore[arg-type]  # a stand-in for the client
             observe=self.summaries.append,
             monotonic=lambda: self.monotonic(),
             retention=self.retention,
             concurrency=1,
-            clock=self.clock,  # type: ignore[arg-type]
+            clock=self.clock,  # type: ignore[arg-type]  # a stand-in
         )
         return poller.poll(seconds_left=240)
 

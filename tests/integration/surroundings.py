@@ -251,12 +251,12 @@ class _Outside:
         response.status_code = 404 if body is None else 200
         response.request, response.url = request, str(request.url)
         response._content = (body or "").encode()
-        response._content_consumed = True  # type: ignore[attr-defined]
+        response._content_consumed = True  # type: ignore[attr-defined]  # as requests marks a read body
         return response
 
 
 _BUILD_DEFAULTS: dict[type, dict[str, Any]] = {
-    kind: kind.__init__.__kwdefaults__  # type: ignore[misc]
+    kind: kind.__init__.__kwdefaults__  # type: ignore[misc]  # of the class on purpose
     for kind in (Poller, Table, Upstream)
 }
 
@@ -500,7 +500,7 @@ class Company:
         turns = Turns(count := dice.randint(2, 8), dice)
         around.clock.now += dice.choice([60, 60, 86_400])
         views, polls = [], []
-        projected, table = [0], Table(TABLE, client=around.memory)  # type: ignore[arg-type]
+        projected, table = [0], Table(TABLE, client=around.memory)  # type: ignore[arg-type]  # a stand-in for the client
 
         def wait(number: int) -> None:
             turns.wait(number)

@@ -58,7 +58,7 @@ def make_client(items: Iterable[Item]) -> MemoryDynamoDB:
     client = MemoryDynamoDB()
     client.load(items)
     project(client, 1)
-    rotate_signing_keys(Table("incidents", client=client), now=NOW, retention=Retention(0))  # type: ignore[arg-type]
+    rotate_signing_keys(Table("incidents", client=client), now=NOW, retention=Retention(0))  # type: ignore[arg-type]  # a stand-in for the client
     client.requests.clear()
     return client
 

@@ -270,7 +270,7 @@ def test_on_an_emulator_too(
     deaths = 0
     # Every third moment, until a poll has fewer than that.
     for number in range(1, 100):
-        simulator.clock = lambda number=number: moment + number * 7200  # type: ignore[misc]
+        simulator.clock = lambda number=number: moment + number * 7200  # type: ignore[misc]  # the default binds the loop's value
         dying = Process(at=3 * number)
         poll(dying)
         before, between = seen, service.incidents()

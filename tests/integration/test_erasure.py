@@ -62,7 +62,7 @@ def wait(seconds: float) -> None:
 
 def forget(around: Surroundings, employee_id: str = "7") -> int:
     """What `make erase` does to the table. Raises WaitsError instead of waiting for a poll."""
-    table = Table(TABLE, client=around.memory)  # type: ignore[arg-type]
+    table = Table(TABLE, client=around.memory)  # type: ignore[arg-type]  # a stand-in for the client
     return erase(table, employee_id, KEPT, ask=None, clock=around.clock, sleep=wait)
 
 
@@ -251,7 +251,7 @@ def test_the_command_lays_out_nothing_but_erasures(around: Surroundings) -> None
             process.die()
         return answers
 
-    process.call = die_after_the_commit  # type: ignore[method-assign]
+    process.call = die_after_the_commit  # type: ignore[method-assign]  # what is disturbed
     assert around.poll(process) is None
     before = around.dump()
     assert int(max(sk for pk, sk in before if pk == "JOURNAL")) == 3
@@ -273,13 +273,13 @@ def test_a_poll_that_cant_settle_has_succeeded_all_the_same(around: Surroundings
         return query(**request)
 
     query = around.memory.query
-    around.memory.query = throttle  # type: ignore[method-assign]
+    around.memory.query = throttle  # type: ignore[method-assign]  # what is disturbed
     around.served.records["misuse"].append(misuse(60, 8, "critical"))
     summary = around.poll(later=SETTLED_AFTER_SECONDS)
     assert summary
     assert (summary.outcome, summary.settling_error) == ("succeeded", "ClientError")
     assert summary.notified == 1
-    around.memory.query = query  # type: ignore[method-assign]
+    around.memory.query = query  # type: ignore[method-assign]  # what is disturbed
     summary = around.poll()
     assert summary
     assert summary.settling_error == ""
@@ -314,7 +314,7 @@ def test_the_command_asks_first(
     questions: list[str] = []
 
     def answer(text: str) -> Callable[[str], str]:
-        return lambda question: questions.append(question) or text  # type: ignore[func-returns-value]
+        return lambda question: questions.append(question) or text  # type: ignore[func-returns-value]  # None, so the text
 
     assert main(environ, ask=answer("yes")) == 1
     assert service.everybody() == before
@@ -350,7 +350,7 @@ def test_what_a_person_has_to_mend_is_told(
 
 def test_polls_that_come_in_between_cost_a_round(around: Surroundings) -> None:
     """Whoever loses the sequence to a poll looks again, and gives up after some, saying so."""
-    table = Table(TABLE, client=around.memory)  # type: ignore[arg-type]
+    table = Table(TABLE, client=around.memory)  # type: ignore[arg-type]  # a stand-in for the client
     number = 40
 
     def poll_in_between(times: int) -> Callable[[], float]:

@@ -194,7 +194,7 @@ def test_throttling_that_never_ends(
     assert poll(surroundings, Process()) == "succeeded"
     before = surroundings.view()
     go_on(surroundings, 2)
-    weather = surroundings.exposed(random.Random(1), closed=CLOSED[closed], hands_back=in_parts)  # noqa: S311
+    weather = surroundings.exposed(random.Random(1), closed=CLOSED[closed], hands_back=in_parts)  # noqa: S311 - no secret
     failures = [poll(surroundings, Process(whole_batches=True)) for _ in range(3)]
     batches = closed in {"writes of incidents", "look-ups of ids"}
     error = "ThrottledError" if in_parts and batches else "ProvisionedThroughputExceededException"
@@ -227,7 +227,7 @@ def test_waits_grow_and_are_random(
     request is refused and where parts of a batch are handed back.
     """
     random.seed(5)
-    weather = surroundings.exposed(random.Random(1), closed=lambda operation, body: True)  # noqa: S311
+    weather = surroundings.exposed(random.Random(1), closed=lambda operation, body: True)  # noqa: S311 - no secret
     client = surroundings.clients["dynamodb"]
     refused: list[list[float]] = [[] for _ in range(20)]
     # More at once would use up what botocore allows a client for retries.

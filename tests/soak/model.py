@@ -275,7 +275,7 @@ class Model:
         gone = now - MOST_LATE - DAY
         for kind in self.expected().values():
             for key in [key for key, expires_at in kind.items() if expires_at <= gone]:
-                del kind[key]  # type: ignore[attr-defined]
+                del kind[key]  # type: ignore[attr-defined]  # each kind is a dict
         for record in [each for each in self.records.values() if self._expiry(each.at) <= gone]:
             record_id = self.id_of.pop(record.key, "")
             self.attributed.pop(record_id, None)

@@ -107,7 +107,7 @@ class Container:
         self.client, self.upstream = Switch(), Switch()
         self.poller = Poller(
             table=OneByOneTable(self.client, dice),
-            upstream=self.upstream,  # type: ignore[arg-type]
+            upstream=self.upstream,  # type: ignore[arg-type]  # a stand-in
             retention=retention,
             # One source after the other, so that the same seed gives the same run.
             concurrency=1,

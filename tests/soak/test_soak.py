@@ -82,7 +82,7 @@ def test_every_error_class_of_the_upstream_is_injected() -> None:
 def test_windows_roll_by_number_and_by_age() -> None:
     """A window has its newest records in their order, of a week at most; what rolls out is told."""
     gone: list[Any] = []
-    rolling = RollingUpstream(random.Random(5), records=60, identities=50, began=0)  # noqa: S311
+    rolling = RollingUpstream(random.Random(5), records=60, identities=50, began=0)  # noqa: S311 - no secret
     rolling.gone = gone.append
     rolling.advance(20 * DAY)
     sizes = {kind: len(window) for kind, window in rolling.windows.items()}
@@ -97,7 +97,7 @@ def test_windows_roll_by_number_and_by_age() -> None:
 
 def test_what_expires_is_deleted_late() -> None:
     """As by DynamoDB: not before its time, some after two days, and all in the end; renewed ones stay."""
-    database = AgingDynamoDB(random.Random(5))  # noqa: S311
+    database = AgingDynamoDB(random.Random(5))  # noqa: S311 - no secret
     database.load(_expiring(f"ID#{number}", 1000) for number in range(200))
     database.load([_expiring("ID#0", 10 * DAY), {"pk": {"S": "STATE"}, "sk": {"S": "STATE"}}])
     left = {}
@@ -204,7 +204,7 @@ def hoard(patch: pytest.MonkeyPatch) -> None:
 
     def make_and_keep(*args: Any, **options: Any) -> Any:
         report = make_report(*args, **options)
-        poll.hoard.append(report)  # type: ignore[attr-defined]
+        poll.hoard.append(report)  # type: ignore[attr-defined]  # set above
         return report
 
     patch.setattr(poll, "make_report", make_and_keep)

@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text("utf-8")
 API = (DOCS / "api.md").read_text("utf-8")
 CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")
+DEPLOYMENT = (DOCS / "deployment.md").read_text("utf-8")
 DATA_MODEL = (DOCS / "data-model.md").read_text("utf-8")
 RUNBOOK = (DOCS / "runbook.md").read_text("utf-8")
 PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))}
@@ -55,8 +57,14 @@ TEMPLATE: Template = load_template()
 NEEDS_AWS = "# needs AWS"
 # Each command of the README that needs no AWS: the file that runs or checks it, and by what one sees that.
 RUN_ELSEWHERE = {
-    "make run": ("tests/integration/test_local_run.py", '"-m", "local.run"'),
+    "make run": ("tests/integration/test_local_run.py", 'starter("local.run"'),
     "make test": (".ci/run", "exec make test"),
+    "make sam-local": ("tests/integration/test_sam_local.py", 'starter("local.sam_local"'),
+    "env $(cat .local/sam/env) .tools/sam/bin/sam local invoke PollerFunction -e events/schedule.json"
+    " -t .local/sam/build/template.yaml": (
+        "tests/integration/test_sam_local.py",
+        "assert command in README.splitlines()",
+    ),
     "curl http://127.0.0.1:9000/health": ("tests/integration/test_local_run.py", 'run.ask("/health")'),
     "curl 'http://127.0.0.1:9000/incidents?limit=2'": (
         "tests/integration/test_local_run.py",
@@ -256,9 +264,13 @@ def test_every_variable_of_a_function_is_documented(heading: str, function: str,
 
 def test_every_setting_of_the_local_run_is_documented() -> None:
     """What a person can set for `make run` is documented, and nothing that it does not read."""
-    read = variables_read(read_all("local/settings.py", "local/run.py"))
+    read = variables_read(read_all("local/settings.py", "local/run.py", "local/services.py"))
     documented = first_column(section(CONFIGURATION, "The environment of `make run`"), "variable")
     assert "PORT" in read
+    assert differences(documented, read) == ""
+    # Of a person's PATH it takes what everything takes.
+    read = variables_read(read_all("local/sam_local.py", "local/docker_engine.py")) - {"PATH"}
+    documented = first_column(section(CONFIGURATION, "The environment of `make sam-local`"), "variable")
     assert differences(documented, read) == ""
 
 
@@ -269,7 +281,7 @@ def test_every_make_target_is_documented() -> None:
     assert "run" in targets
     assert differences(first_column(section(CONFIGURATION, "Make targets"), "target"), targets) == ""
     for path, text in PAGES.items():
-        named = set(re.findall(r"(?:`|^| )make ([a-z0-9]+)\b(?=`|$)", text, re.MULTILINE))
+        named = set(re.findall(r"(?:`|^| )make ([a-z0-9-]+)\b(?=`|$)", text, re.MULTILINE))
         assert named <= targets, f"{path.name}: {named - targets}"
 
 
@@ -549,7 +561,9 @@ def test_every_command_of_the_readme_is_run_somewhere() -> None:
     for command, (file, evidence) in RUN_ELSEWHERE.items():
         assert command in README, "the mapping has a command that the README lacks"
         assert evidence in (ROOT / file).read_text("utf-8"), f"{file} does not run {command}"
-    assert re.search(r"^run:.*(\n\t.*)*-m local\.run$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target, module in {"run": "run", "sam-local": "sam_local"}.items():
+        assert re.search(rf"^{target}:.*(\n\t.*)*-m local\.{module}$", makefile, re.MULTILINE)
     bad = "```sh\nmake run\nrm -rf x\n```\n```sh\n# needs AWS\nsam deploy\n```\n```bash\nmake fun\n```\n"
     assert unrun_commands(bad, RUN_ELSEWHERE) == ["rm -rf x", "make fun"]
 
@@ -649,6 +663,38 @@ def test_every_file_that_a_page_names_is_there() -> None:
     assert len(named) > 10
     assert {each for each in named if not (ROOT / each).exists() and Path(each).name not in known} == set()
     assert files_named("`local/none.py` `none.py` `GET /health`") == {"local/none.py", "none.py"}
+
+
+# ---------------------------------------------------------------- deploying from GitHub
+
+
+def test_every_variable_of_the_workflows_is_documented() -> None:
+    """Whoever sets GitHub up finds each variable that a workflow reads, and no other."""
+    read = set(re.findall(r"\bvars\.(\w+)", read_all(".github/workflows/*.yml")))
+    assert "AWS_REGION" in read
+    assert differences(first_column(section(DEPLOYMENT, "From GitHub"), "variable"), read) == ""
+
+
+def as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_the_role_that_deploys_makes_what_the_template_has_and_reads_nothing() -> None:
+    """Its policy knows each service that the template always needs, for one stage; no data, no secret."""
+    blocks = re.findall(r"```json\n(.+?)```", section(DEPLOYMENT, "From GitHub"), re.DOTALL)
+    trust, policy = (json.loads(block) for block in blocks)
+    assert '"repo:OWNER/REPOSITORY:environment:staging"' in json.dumps(trust)
+    actions = {action for statement in policy["Statement"] for action in as_list(statement["Action"])}
+    services = {resource["Type"].split("::")[1].lower() for resource in TEMPLATE["Resources"].values()}
+    # What is off until asked for is in a sentence; what SAM makes of its own is the rest.
+    services = services - {"serverless", "wafv2", "route53"} | {"cloudformation", "s3", "events"}
+    assert {action.split(":")[0] for action in actions} == services
+    reading = ("dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "secretsmanager:GetSecretValue")
+    assert not [(action, each) for action in actions for each in reading if fnmatchcase(each, action)]
+    for statement in policy["Statement"]:
+        for resource in as_list(statement["Resource"]):
+            own = "security-incident-api-staging" in resource or "aws-sam-cli-managed-default" in resource
+            assert own or resource == "*" or re.search(r":(transform|secret|layer|:/\*)", resource), resource
 
 
 # ---------------------------------------------------------------- every text file

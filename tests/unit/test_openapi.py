@@ -249,7 +249,7 @@ def ask(
         "body": None,
         "isBase64Encoded": False,
     }
-    answer = app.resolve(event, None)  # type: ignore[arg-type]
+    answer = app.resolve(event, None)  # type: ignore[arg-type]  # no context is looked at
     headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
     return answer["statusCode"], headers, answer["body"]
 

@@ -37,7 +37,7 @@ class KeysInTable:
         return SigningKeys(tuple(self.keys))
 
 
-TABLE = Table("keys", client=None)  # type: ignore[arg-type]
+TABLE = Table("keys", client=None)  # type: ignore[arg-type]  # a stand-in for the client
 
 
 @pytest.fixture

@@ -56,5 +56,5 @@ def test_each_filter_makes_a_difference(one: Filters) -> None:
 def test_they_can_not_be_changed() -> None:
     """They are keys of what is under way: nobody changes them in passing."""
     with pytest.raises(AttributeError):
-        NO_FILTERS.since = "1"  # type: ignore[misc]
+        NO_FILTERS.since = "1"  # type: ignore[misc]  # refused, which is the test
     assert Filters((), (), None, None) == NO_FILTERS

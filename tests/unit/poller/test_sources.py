@@ -261,7 +261,7 @@ def test_report_of_a_failure_keeps_the_last_success(
     before = previous[source]
     report = take(FakeUpstream({source: FAILURE}), previous=previous).reports[source]
     assert report == SourceReport(
-        state=state,  # type: ignore[arg-type]
+        state=state,  # type: ignore[arg-type]  # a stand-in
         records=before.records,
         rejected=before.rejected,
         too_old=before.too_old,

@@ -102,7 +102,7 @@ def client(base_url: str, clock: Clock) -> Upstream:
 def make_client(base_url: str, clock: Clock, **others: object) -> Upstream:
     return Upstream(
         base_url,
-        **{"credentials": FixedCredentials(), "read_timeout": 0.3} | others,  # type: ignore[arg-type]
+        **{"credentials": FixedCredentials(), "read_timeout": 0.3} | others,  # type: ignore[arg-type]  # of many types
         monotonic=clock.monotonic,
         sleep=clock.sleep,
     )
