@@ -1,7 +1,7 @@
 """`make build`: `sam build`, and then what makes the packages start quickly.
 
-docs/decisions/0015-small-packages.md has the reasons. Arguments are passed on to `sam build`; the exit status is
-that of `sam`.
+docs/decisions/0013-small-packages.md has the reasons. Arguments are passed on to `sam build`, whose exit
+status is given.
 """
 
 import compileall

@@ -1,7 +1,7 @@
 """AWS clients that give up in time and try again meanwhile.
 
 They are botocore's, which is what boto3's clients are: importing boto3 besides would add its resources and
-transfers to each cold start, and nothing here uses them (docs/decisions/0015-small-packages.md).
+transfers to each cold start, and nothing here uses them (docs/decisions/0013-small-packages.md).
 """
 
 from functools import cache
