@@ -39,7 +39,7 @@ class Rule:
 RULES = [
     Rule("shared/domain", only=(*sys.stdlib_module_names, "shared.domain")),
     Rule("shared/store", never=("functions", "requests", "urllib3", "aws_lambda_powertools")),
-    # The layer brings neither requests nor urllib3. boto3 adds to each cold start (docs/decisions/0013-small-packages.md).
+    # The layer brings neither requests nor urllib3; boto3 adds to each cold start (decision 0013).
     Rule("shared", never=("functions", "local", "tests", "requests", "urllib3", "boto3", DYNAMIC)),
     Rule("functions", never=("local", "tests", "boto3", DYNAMIC)),
     Rule("functions/api", never=("functions.poller", "requests", "urllib3")),
