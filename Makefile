@@ -99,7 +99,7 @@ cost: ## Compute the tables of docs/cost.md
 	@.venv/bin/python -m scripts.cost
 
 build: setup ## Build what is deployed, into .aws-sam
-	@$(WITH_TOOLS) sam build
+	@$(WITH_TOOLS) .venv/bin/python -m scripts.build
 
 clean: ## Remove everything that was installed, built or logged
 	rm -rf .venv .tools .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -20,6 +20,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.template import load_template
+from scripts.build import BUILD, finish_packages
 from scripts.environments import RefusedError, check_environment, identify, read_stack_name
 from scripts.preflight import (
     Stack,
@@ -139,6 +140,8 @@ def _run_sam(environment: str, region: str, parameters: Mapping[str, str], *, as
         done = subprocess.run(command, check=False)  # nosec B603  # noqa: S603 - SAM's own CLI; the values were checked above
         if done.returncode:
             return done.returncode
+        if step == "build":
+            finish_packages(_ROOT / BUILD)
     return 0
 
 

@@ -76,6 +76,8 @@ def find_parameter_faults(template: Template, given: Mapping[str, str], stack: S
     values = effective_parameters(template, given, stack)
     if values.get("Authorizer") in ("COGNITO", "LAMBDA") and not values.get("AuthorizerArn"):
         yield f"Authorizer={values['Authorizer']} needs AuthorizerArn, the user pool's or the function's ARN"
+    if values.get("SnapStartEnabled") == "true" and values.get("ProvisionedConcurrency") != "0":
+        yield "SnapStartEnabled and ProvisionedConcurrency exclude each other: set one of them to its default"
     if values.get("DomainName") and not values.get("CertificateArn"):
         yield "DomainName needs CertificateArn, the ARN of its certificate in ACM in this region"
 

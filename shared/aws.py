@@ -1,8 +1,13 @@
-"""boto3 clients that give up in time and try again meanwhile."""
+"""AWS clients that give up in time and try again meanwhile.
 
-from typing import TYPE_CHECKING
+They are botocore's, which is what boto3's clients are: importing boto3 besides would add its resources and
+transfers to each cold start, and nothing here uses them (docs/decisions/0013-small-packages.md).
+"""
 
-import boto3
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -10,20 +15,37 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
 
+# The build leaves the models of all others out of the packages (scripts/build.py).
+SERVICES = frozenset({"dynamodb", "secretsmanager", "sns"})
+
 
 def make_dynamodb(*, read_timeout: float, attempts: int, connections: int = 10) -> "DynamoDBClient":
     """A DynamoDB client; ``read_timeout`` in seconds, ``attempts`` of one call in all."""
-    return boto3.client("dynamodb", config=_config(read_timeout, attempts, connections))
+    client: DynamoDBClient = make_client("dynamodb", config=_config(read_timeout, attempts, connections))
+    return client
 
 
 def make_secretsmanager(*, read_timeout: float, attempts: int) -> "SecretsManagerClient":
     """A Secrets Manager client; ``read_timeout`` in seconds, ``attempts`` of one call in all."""
-    return boto3.client("secretsmanager", config=_config(read_timeout, attempts, 1))
+    client: SecretsManagerClient = make_client("secretsmanager", config=_config(read_timeout, attempts, 1))
+    return client
 
 
 def make_sns(*, read_timeout: float, attempts: int) -> "SNSClient":
     """An SNS client; ``read_timeout`` in seconds, ``attempts`` of one call in all."""
-    return boto3.client("sns", config=_config(read_timeout, attempts, 1))
+    client: SNSClient = make_client("sns", config=_config(read_timeout, attempts, 1))
+    return client
+
+
+def make_client(service: str, *, config: Config) -> Any:
+    """A client of one of ``SERVICES``; region, credentials and endpoint are the environment's."""
+    return session().create_client(service, config=config)
+
+
+@cache
+def session() -> botocore.session.Session:
+    """The one session of this process, made when it is first needed."""
+    return botocore.session.get_session()
 
 
 def _config(read_timeout: float, attempts: int, connections: int) -> Config:

@@ -18,6 +18,7 @@ import pytest
 import pytest_socket
 
 from local.emulator import REGION, EmulatorMissingError, create_table, emulator
+from scripts.build import BUILD, finish_packages
 from shared.store.table import Table
 from tests.permissions import Recorder
 from tests.sam import ARCHITECTURE, run_sam
@@ -172,10 +173,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built(checkout: Path) -> Path:
-    """The folder that `sam build` filled, once for all tests; as `make build` does, but for this machine."""
+    """The folder that `make build` fills, once for all tests; but for this machine's processor."""
     overrides = ("--parameter-overrides", f"Stage=dev Architecture={ARCHITECTURE}")
     run_sam("build", "--config-env", "dev", *overrides, folder=checkout)
-    return checkout / ".aws-sam/build"
+    finish_packages(checkout / BUILD)
+    return checkout / BUILD
 
 
 def _make_client(service: str, endpoint_url: str) -> Any:

@@ -1,5 +1,6 @@
 """The reader's Lambda: one answer for each request that API Gateway lets through."""
 
+import os
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -8,6 +9,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.api.composition import built
 
 logger = Logger()
+
+if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
+    # In Lambda, which starts a function at full speed whatever its memory is, and may keep what it has made
+    # by then as a snapshot.
+    built(logger)
 
 
 @logger.inject_lambda_context

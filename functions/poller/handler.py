@@ -1,5 +1,6 @@
 """The poller's Lambda: one poll for each event of the schedule."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +11,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from functions.poller.composition import built
 
 logger = Logger()
+
+if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
+    # In Lambda, which starts a function at full speed whatever its memory is.
+    built()
 
 
 @logger.inject_lambda_context

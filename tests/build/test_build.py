@@ -4,8 +4,11 @@ Needs the checkout's own SAM CLI in `.tools/sam`, and skips without it. Only `sa
 fetch the locked packages.
 """
 
+import importlib.util
 import json
+import marshal
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +17,11 @@ from typing import Any
 import pytest
 
 from local.template import load_template, read_routes
+from shared.aws import SERVICES
 from tests.sam import SAM, needs_sam, run_sam
 
 FUNCTIONS = {"PollerFunction": "poller", "ApiFunction": "api"}
+PACKAGES = (*FUNCTIONS, "SharedLayer")
 
 pytestmark = needs_sam
 
@@ -101,7 +106,7 @@ import importlib, json, sys
 sys.path[:0] = sys.argv[2:]
 handler = importlib.import_module(sys.argv[1])
 assert callable(handler.lambda_handler)
-for name in ("shared", "boto3", "aws_lambda_powertools"):
+for name in ("shared", "botocore", "aws_lambda_powertools"):
     importlib.import_module(name)
 print(json.dumps({name: getattr(it, "__file__", None) for name, it in sys.modules.items()}))
 """
@@ -137,7 +142,7 @@ def test_a_built_handler_imports_in_a_bare_python(built: Path, function: str, na
     assert done.returncode == 0, done.stderr
     modules: dict[str, str | None] = json.loads(done.stdout)
     assert modules[f"functions.{name}.handler"] == str(package / f"functions/{name}/handler.py")
-    for from_layer in ("shared", "boto3", "aws_lambda_powertools"):
+    for from_layer in ("shared", "botocore", "aws_lambda_powertools"):
         origin = modules[from_layer]
         assert origin
         assert Path(origin).is_relative_to(layer)
@@ -175,7 +180,7 @@ def test_a_package_holds_its_sources_and_no_more(
 
 
 def test_packages_hold_no_leftovers_and_nothing_of_the_others(built: Path) -> None:
-    """No bytecode of another machine, no tests, no local run, no other function."""
+    """No tests, no local run, no other function."""
     assert {path.name for path in built.iterdir()} == {
         "PollerFunction",
         "ApiFunction",
@@ -184,7 +189,7 @@ def test_packages_hold_no_leftovers_and_nothing_of_the_others(built: Path) -> No
     }
     everything = list(built.rglob("*"))
     assert any(path.suffix == ".py" for path in everything)
-    assert not [path for path in everything if path.name == "__pycache__" or path.suffix == ".pyc"]
+    assert not [path for path in everything if "leftover" in path.name]
     assert {path.name for path in (built / "ApiFunction").iterdir()} == {"functions"}
     assert {path.name for path in (built / "SharedLayer").iterdir()} == {"python"}
     for function, name in FUNCTIONS.items():
@@ -196,3 +201,88 @@ def test_packages_hold_no_leftovers_and_nothing_of_the_others(built: Path) -> No
     }
     assert {"requests", "boto3"} <= top
     assert not top & {"tests", "local", "docs", "events", "benchmarks", "template.yaml"}
+
+
+def test_every_module_has_bytecode_that_lambda_takes_as_it_is(built: Path) -> None:
+    """Of this Python's minor version, never compared with its source, and naming it as it lies in Lambda."""
+    for package in PACKAGES:
+        home = "/opt" if package == "SharedLayer" else "/var/task"
+        sources = list((built / package).rglob("*.py"))
+        assert sources
+        for source in sources:
+            compiled = Path(importlib.util.cache_from_source(str(source)))
+            header = compiled.read_bytes()[:16]
+            assert header[:4] == importlib.util.MAGIC_NUMBER
+            assert int.from_bytes(header[4:8], "little") == 0b01, "an unchecked hash"
+        code = marshal.loads(compiled.read_bytes()[16:])  # noqa: S302 - just made by the test's own build
+        assert code.co_filename == f"{home}/{source.relative_to(built / package)}"
+
+
+def test_building_again_changes_nothing(built: Path, tmp_path: Path) -> None:
+    """Byte for byte: another layer would be another version of the reader, with each deployment."""
+    again = tmp_path / "build"
+    shutil.copytree(built, again)
+    for compiled in again.rglob("__pycache__"):
+        shutil.rmtree(compiled)
+    # Another process and another seed for hashes.
+    done = subprocess.run(  # noqa: S603 - the project's own script
+        [sys.executable, "-c", "import pathlib, sys; from scripts.build import finish_packages as it;"
+         " it(pathlib.Path(sys.argv[1]))", again],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": "4321"},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    different = [
+        path.relative_to(built)
+        for path in built.rglob("*")
+        if path.is_file() and path.read_bytes() != (again / path.relative_to(built)).read_bytes()
+    ]
+    assert different == []
+
+
+CLIENTS = """
+import os, sys
+sys.path[:0] = sys.argv[1:]
+from shared.aws import SERVICES, make_dynamodb, make_secretsmanager, make_sns
+clients = [make_dynamodb(read_timeout=1, attempts=1), make_secretsmanager(read_timeout=1, attempts=1)]
+clients.append(make_sns(read_timeout=1, attempts=1))
+assert {client.meta.service_model.service_name for client in clients} == SERVICES
+print(*sorted(client.meta.endpoint_url for client in clients))
+"""
+
+
+@pytest.mark.parametrize(
+    ("region", "suffix"),
+    [
+        ("eu-central-1", "amazonaws.com"),
+        ("cn-north-1", "amazonaws.com.cn"),
+        ("us-gov-west-1", "amazonaws.com"),
+    ],
+)
+def test_the_layer_has_the_models_that_the_code_uses_and_no_other(
+    built: Path, region: str, suffix: str
+) -> None:
+    """Each client can be made from what is left, and finds the endpoint of any partition's region."""
+    data = built / "SharedLayer/python/botocore/data"
+    assert {path.name for path in data.iterdir() if path.is_dir()} == SERVICES
+    done = subprocess.run(  # noqa: S603 - our own interpreter and artifacts
+        [sys._base_executable, "-I", "-S", "-B", "-c", CLIENTS, built / "SharedLayer/python"],
+        env={"AWS_DEFAULT_REGION": region, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"https://{name}.{region}.{suffix}" for name in sorted(SERVICES)]
+
+
+def test_the_packages_stay_small(built: Path) -> None:
+    """Lambda reads them at each cold start: these are raised for a reason only."""
+    sizes = {
+        name: sum(path.stat().st_size for path in (built / name).rglob("*") if path.is_file()) / 1e6
+        for name in PACKAGES
+    }
+    assert sizes["ApiFunction"] < 0.6
+    assert sizes["PollerFunction"] < 5
+    assert sizes["SharedLayer"] < 24

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
@@ -34,6 +33,7 @@ from functions.poller.summary import PollSummary
 from local.emulator import aws_environment
 from local.lambda_context import LambdaContext
 from local.simulator import Simulator, serve
+from shared import aws
 from shared.domain.retention import Retention
 from shared.store.table import Table
 from tests.contract.disturbed import CrashError, PausingPoll, crashing
@@ -177,8 +177,9 @@ def make_service(
         # Waiting for a simulated upstream proves nothing.
         monkeypatch.setattr(upstream, "_FIRST_BACKOFF_SECONDS", 0.001)
         service = Service(simulator, table_name)
-        boto3.setup_default_session()
-        boto3.DEFAULT_SESSION.events.register(
+        # A session of this environment; those of tests before are of others.
+        aws.session.cache_clear()
+        aws.session().register(
             "provide-client-params.*.*",
             lambda params, model, **_: service.calls.append((model.name, params)),
         )
@@ -188,7 +189,7 @@ def make_service(
     yield make
     for server in running:
         server.__exit__(None, None, None)
-    boto3.DEFAULT_SESSION = None
+    aws.session.cache_clear()
     poller_composition.built.cache_clear()
     api_composition.built.cache_clear()
 

@@ -30,6 +30,7 @@ from functions.poller.bounded_session import make_session
 from functions.poller.poll import Poller
 from functions.poller.summary import PollSummary
 from functions.poller.upstream import Upstream
+from shared import aws
 from shared.domain.exact_json import parse
 from shared.domain.retention import Retention
 from shared.domain.window import digest_ids, sort_out
@@ -234,7 +235,7 @@ class _Outside:
 
     @staticmethod
     def make_client(service: str, **settings: Any) -> Any:
-        """As boto3.client does."""
+        """As shared.aws.make_client does."""
         _Outside.settings[service] = settings
         outside = _Outside.being_built
         return outside._process.watch(service, outside._clients[service])
@@ -267,7 +268,7 @@ def surround(
     sleep: Callable[[float], None] = lambda seconds: None,
 ) -> Surroundings:
     """An empty table; and nothing that a poller makes for itself reaches beyond them."""
-    monkeypatch.setattr(boto3, "client", _Outside.make_client)
+    monkeypatch.setattr(aws, "make_client", _Outside.make_client)
     monkeypatch.setattr(HTTPAdapter, "send", _Outside.send)
     monkeypatch.setattr(composition, "emit_metrics", lambda summary, *, namespace: None)
     monkeypatch.setattr(_Outside, "by_host", {})

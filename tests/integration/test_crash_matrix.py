@@ -12,6 +12,7 @@ from requests.adapters import HTTPAdapter
 
 from functions.poller import composition, notify
 from local.simulator import Simulator, SimulatorSettings
+from shared import aws
 from shared.domain import journal
 from shared.store import identities
 from tests.contract.disturbed import DeathError, Process
@@ -238,10 +239,10 @@ def test_on_an_emulator_too(
     topic = boto3.client("sns").create_topic(Name="incidents")["TopicArn"]
     monkeypatch.setenv("NOTIFICATION_TOPIC_ARN", topic)
     monkeypatch.setenv("NOTIFY_PRIORITY", "low")
-    make_client, send = boto3.client, HTTPAdapter.send
+    make_client, send = aws.make_client, HTTPAdapter.send
 
     def make_watched(name: str, **options: Any) -> Any:
-        client = make_client(name, **options)  # type: ignore[call-overload]  # the name is no literal here
+        client = make_client(name, **options)
         return processes[-1].watch(name, client) if processes else client
 
     def send_watched(self: HTTPAdapter, request: Any, **options: Any) -> Any:
@@ -249,7 +250,7 @@ def test_on_an_emulator_too(
             return send(self, request, **options)
         return processes[-1].call(f"GET {request.path_url}", [lambda: send(self, request, **options)])[0]
 
-    monkeypatch.setattr(boto3, "client", make_watched)
+    monkeypatch.setattr(aws, "make_client", make_watched)
     monkeypatch.setattr(HTTPAdapter, "send", send_watched)
 
     def poll(process: Process) -> None:

@@ -137,6 +137,10 @@ def test_the_first_deployment_needs_the_upstreams_address_and_later_ones_keep_it
         ({"Authorizer": "LAMBDA"}, "Authorizer=LAMBDA needs AuthorizerArn"),
         ({"Authorizer": "NONE"}, "Authorizer=NONE: must be one of IAM, API_KEY, COGNITO, LAMBDA"),
         ({"DomainName": "a.example"}, "DomainName needs CertificateArn"),
+        (
+            {"SnapStartEnabled": "true", "ProvisionedConcurrency": "1"},
+            "SnapStartEnabled and ProvisionedConcurrency exclude each other",
+        ),
     ],
 )
 def test_what_cloudformation_would_refuse_is_refused_before_anything_is_built(

@@ -452,10 +452,12 @@ def test_a_parameter_of_the_readers_makes_a_new_version() -> None:
     reader = properties("ApiFunction")
     described = set(re.findall(r"\$\{(\w+)\}", reader["VersionDescription"]["Fn::Sub"]))
     configuration = {
-        name: reader[name] for name in ("Environment", "MemorySize", "Timeout", "Tracing", "LoggingConfig")
+        name: reader[name]
+        for name in ("Environment", "MemorySize", "Timeout", "Tracing", "SnapStart", "LoggingConfig")
     } | {"Architectures": TEMPLATE["Globals"]["Function"]["Architectures"]}
     used = {name for name in PARAMETERS if name in strings(configuration)}
     used |= {"TracingEnabled"} if "HasTracing" in strings(configuration) else set()
+    used |= {"SnapStartEnabled"} if "HasSnapStart" in strings(configuration) else set()
     assert described == used
     assert reader["AutoPublishAliasAllProperties"] is True
     assert properties("SharedLayer")["PublishLambdaVersion"] is True
@@ -491,6 +493,9 @@ def test_what_costs_money_is_off_until_asked_for() -> None:
     poller, reader = (warm.resources[name]["Properties"] for name in FUNCTIONS)
     assert poller["ReservedConcurrentExecutions"] == "1"
     assert reader["ProvisionedConcurrencyConfig"] == {"ProvisionedConcurrentExecutions": "2"}
+    assert "SnapStart" not in reader
+    restored = Stack({"SnapStartEnabled": "true"}).resources["ApiFunction"]["Properties"]
+    assert restored["SnapStart"] == {"ApplyOn": "PublishedVersions"}
     assert poller["Tracing"] == reader["Tracing"] == "Active"
 
 

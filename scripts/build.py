@@ -1,0 +1,82 @@
+"""`make build`: `sam build`, and then what makes the packages start quickly.
+
+docs/decisions/0013-small-packages.md has the reasons. Arguments are passed on to `sam build`, whose exit
+status is given.
+"""
+
+import compileall
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from py_compile import PycInvalidationMode
+
+from local.template import load_template
+from shared.aws import SERVICES
+
+BUILD = Path(".aws-sam/build")
+# Where Lambda lays packages out: tracebacks name files as they are there.
+_LAYERS_HOME, _FUNCTIONS_HOME = "/opt", "/var/task"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build what is deployed, into `.aws-sam/build` of the current folder."""
+    sam = shutil.which("sam") or ".tools/sam/bin/sam"
+    done = subprocess.run([sam, "build", *arguments], check=False)  # nosec B603  # noqa: S603 - SAM's own CLI
+    if done.returncode == 0:
+        finish_packages(BUILD)
+    return done.returncode
+
+
+def finish_packages(build: Path) -> None:
+    """Make the packages that `sam build` has put into ``build`` ready to be deployed; again, if that is so.
+
+    `sam build` copies them anew each time, those from its cache too.
+    """
+    for logical_id, resource in load_template()["Resources"].items():
+        package = build / logical_id
+        if resource["Type"] == "AWS::Serverless::LayerVersion":
+            leave_out_models(package / "python/botocore/data", SERVICES)
+            compile_package(package, _LAYERS_HOME)
+        elif resource["Type"] == "AWS::Serverless::Function":
+            compile_package(package, _FUNCTIONS_HOME)
+
+
+def leave_out_models(data: Path, services: Collection[str]) -> None:
+    """Leave botocore the models and endpoints of ``services`` alone: any client reads all endpoints."""
+    for model in data.iterdir():
+        if model.is_dir() and model.name not in services:
+            shutil.rmtree(model)
+    path = data / "endpoints.json"
+    endpoints = json.loads(path.read_bytes())
+    for partition in endpoints["partitions"]:
+        known = partition["services"]
+        partition["services"] = {name: known[name] for name in sorted(services) if name in known}
+    path.write_text(json.dumps(endpoints, separators=(",", ":")), "utf-8")
+
+
+def compile_package(package: Path, home: str) -> None:
+    """Put bytecode beside each source; Lambda can't keep what it compiles, and would do so at each start.
+
+    It is not compared with its source, whose time a zip file does not keep. The same sources give the same
+    bytes, so that a deployment without a change changes nothing. Raises SyntaxError if one can't be compiled.
+    """
+    done = compileall.compile_dir(
+        package,
+        quiet=2,
+        force=True,
+        # Lambda's Python is of the same minor version.
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+        stripdir=os.fspath(package),
+        prependdir=home,
+        workers=1,
+    )
+    if not done:
+        raise SyntaxError(f"not all of {package.name} can be compiled")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
