@@ -1,5 +1,6 @@
 """Seven shapes of hostile records become incidents with ids for ever, or are rejected with a reason."""
 
+import ipaddress
 import itertools
 import json
 import re
@@ -292,6 +293,41 @@ def test_employee_id_has_one_spelling(text: str, employee_id: str | None) -> Non
 def test_ip_has_one_spelling(text: str, ip: str | None) -> None:
     """An address is known by one spelling, the same in every version of Python: ids are made of it."""
     assert canonical_ip(text) == ip
+
+
+numbers_of_an_address = st.integers(0, 300).map(str) | st.sampled_from(
+    ["00", "01", "\u0663", "+1", "", "1\n", "0x1"]
+)
+
+
+@given(st.lists(numbers_of_an_address, min_size=3, max_size=5).map(".".join))
+def test_the_quick_way_finds_the_same_addresses(text: str) -> None:
+    """What looks like an IPv4 address is one just where Python's ipaddress says so, in the same spelling."""
+    try:
+        expected = str(ipaddress.ip_address(text))
+    except ValueError:
+        expected = None
+    assert canonical_ip(text) == expected
+
+
+@given(
+    st.dictionaries(st.text(max_size=40), st.text(max_size=900), max_size=6),
+    st.sampled_from(["x", "\u00e9", "\U0001f600", "\ud800", '"', "\0"]),
+    st.integers(0, 3000),
+)
+def test_the_quick_way_takes_nothing_that_is_too_large(
+    fields: dict[str, str], character: str, more: int
+) -> None:
+    """A record is taken just where all of its JSON is within the limit, whatever its characters take there."""
+    texts = {name: json.dumps(value) for name, value in fields.items() if name not in RECORDS["other"]}
+    texts["more"] = json.dumps(character * more)
+    fits = len(render(record("other", texts))) <= MAX_INCIDENT_BYTES
+    if fits:
+        assert take("other", texts).fields
+        return
+    with pytest.raises(RejectedRecordError) as raised:
+        take("other", texts)
+    assert raised.value.code == "too_large"
 
 
 def test_record_that_is_too_large() -> None:
