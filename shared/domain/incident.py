@@ -141,7 +141,7 @@ def canonical_employee_id(text: str) -> str | None:
 
 def canonical_ip(text: str) -> str | None:
     """The one spelling of an IPv4 or IPv6 address, or None if ``text`` is none (zones are none)."""
-    # Thousands of them a poll, nearly all in that spelling: ipaddress would take a third of its processor time.
+    # Thousands a poll, nearly all in that spelling: ipaddress would take a third of the processor time.
     if _CANONICAL_IPV4.fullmatch(text):
         return text
     try:

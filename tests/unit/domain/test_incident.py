@@ -318,7 +318,7 @@ def test_the_quick_way_finds_the_same_addresses(text: str) -> None:
 def test_the_quick_way_takes_nothing_that_is_too_large(
     fields: dict[str, str], character: str, more: int
 ) -> None:
-    """A record is taken just where all of its JSON is within the limit, whatever its characters take there."""
+    """A record is taken just where all of its JSON is within the limit, whatever its characters take."""
     texts = {name: json.dumps(value) for name, value in fields.items() if name not in RECORDS["other"]}
     texts["more"] = json.dumps(character * more)
     fits = len(render(record("other", texts))) <= MAX_INCIDENT_BYTES
