@@ -516,7 +516,8 @@ def test_a_page_of_5_mb_fits_into_the_readers_memory(
     """A page of such an employee takes under 50 MB of Python's memory beside the interpreter and its modules,
     botocore's requests and the proxy's answer included, with its counting pass and without.
     """
-    reader = make_reader(through_botocore(one_large), clock=Clock(NOW))
+    # Watching each allocation takes its time.
+    reader = make_reader(through_botocore(one_large), clock=Clock(NOW), search_seconds=600)
     query = {}
     if which == "second":
         query["cursor"] = reader.get("/employees/7/incidents").json["next_cursor"]
