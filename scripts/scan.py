@@ -75,7 +75,7 @@ NO_SECRETS = (
         "template.yaml",
         KEYWORD,
         "names of parameters and permissions: CloudFormation knows no value",
-        r"![A-Z]|secretsmanager:GetSecretValue$",
+        r": ![A-Z]|secretsmanager:GetSecretValue$",
     ),
     Allowed("template.yaml", KEYWORD, "sentences about secrets", r"^ +(# )?[A-Z][a-z]+ \w+ "),
 )
@@ -206,7 +206,9 @@ def lint_workflows(root: Path, files: Sequence[str]) -> Iterator[str]:
 
 def find_secrets(root: Path, files: Sequence[str], allowed: Sequence[Allowed] = NO_SECRETS) -> Iterator[str]:
     """detect-secrets: keys, tokens and passwords in any file, unless allowed; and what is allowed in vain."""
-    output = _run(root, TOOLS / "detect-secrets", "scan", "--no-verify", *files)
+    # Only NO_SECRETS excuses: a word in a comment can stand in any file, and is seen by nobody.
+    inline = ("--disable-filter", "detect_secrets.filters.allowlist.is_line_allowlisted")
+    output = _run(root, TOOLS / "detect-secrets", "scan", "--no-verify", *inline, *files)
     unused = list(allowed)
     for file, findings in json.loads("\n".join(output))["results"].items():
         lines = (root / file).read_text("utf-8").splitlines()

@@ -54,5 +54,5 @@ def build(
 
 @cache
 def built(logger: Logger) -> APIGatewayRestResolver:
-    """The reader of this container, made at its first request."""
+    """The reader of this container, made once."""
     return build(os.environ, logger=logger)

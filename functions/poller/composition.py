@@ -54,5 +54,5 @@ def build(
 
 @cache
 def built() -> Poller:
-    """The poller of this container, made at its first invocation."""
+    """The poller of this container, made once."""
     return build(os.environ)

@@ -134,6 +134,8 @@ def test_a_built_handler_imports_in_a_bare_python(built: Path, function: str, na
             "POWERTOOLS_SERVICE_NAME": name,
             "POWERTOOLS_METRICS_NAMESPACE": "test",
             "POWERTOOLS_LOG_LEVEL": "INFO",
+            # As in Lambda, where the handler makes its clients at once.
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         },
         capture_output=True,
         text=True,
@@ -152,6 +154,48 @@ def test_a_built_handler_imports_in_a_bare_python(built: Path, function: str, na
             home = Path(origin).resolve()
             assert "site-packages" not in home.parts, module
             assert any(home.is_relative_to(it) for it in (package, layer, standard_library)), (module, origin)
+
+
+IN_LAMBDA = """
+import importlib, sys
+sys.path[:0] = sys.argv[2:]
+handler = importlib.import_module(sys.argv[1])
+print(handler.built.cache_info().currsize)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"), [(None, "0"), ("on-demand", "1"), ("provisioned-concurrency", "1"), ("snap-start", "1")]
+)
+@pytest.mark.parametrize(("function", "name"), FUNCTIONS.items())
+def test_in_lambda_a_handler_makes_its_clients_while_it_starts(
+    built: Path, function: str, name: str, kind: str | None, made: str
+) -> None:
+    """However Lambda starts it; elsewhere at the first call. What is missing is said by name."""
+    environment = {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "TABLE_NAME": "incidents",
+        "UPSTREAM_BASE_URL": "https://incidents.invalid",
+        "UPSTREAM_SECRET_ARN": "upstream",
+    } | ({"AWS_LAMBDA_INITIALIZATION_TYPE": kind} if kind else {})
+
+    def start(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        arguments = (f"functions.{name}.handler", built / function, built / "SharedLayer/python")
+        return subprocess.run(  # noqa: S603 - our own interpreter and artifacts
+            [sys._base_executable, "-I", "-S", "-B", "-c", IN_LAMBDA, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = start(environment)
+    assert (done.returncode, done.stdout.strip()) == (0, made), done.stderr
+    del environment["TABLE_NAME"]
+    done = start(environment)
+    assert ("TABLE_NAME is not set" in done.stderr) == bool(kind)
 
 
 def _files(folder: Path) -> set[str]:

@@ -5,6 +5,9 @@ out.
 """
 
 import json
+import os
+import shutil
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -151,6 +154,27 @@ def test_only_signed_and_permitted_requests_get_through(polled: Deployment, read
             answer = reader.ask(path, method)
             assert answer.status == 200, (path, method, answer.text)
             assert bool(answer.text) == (method == "GET")
+
+
+def test_the_printed_command_gets_the_first_page(polled: Deployment, reader: Caller) -> None:
+    """CurlCommand as a shell runs it, with keys of `aws configure`; only the host is the emulator's."""
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    command = polled.outputs["CurlCommand"].replace(polled.outputs["ApiUrl"], reader.base_url)
+    done = subprocess.run(  # noqa: S603 - the stack's own output
+        ["sh", "-c", command],  # noqa: S607 - whichever shell there is
+        env={
+            "PATH": os.environ["PATH"],
+            "NO_PROXY": "*",
+            "AWS_ACCESS_KEY_ID": reader.key,
+            "AWS_SECRET_ACCESS_KEY": reader.secret,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    page = json.loads(done.stdout, parse_float=Decimal)
+    assert page["incidents"] == reader.ask("/incidents").json["incidents"]
 
 
 def test_a_permission_for_one_route_is_for_that_one_alone(polled: Deployment) -> None:

@@ -684,7 +684,11 @@ def test_the_role_that_deploys_makes_what_the_template_has_and_reads_nothing() -
     blocks = re.findall(r"```json\n(.+?)```", section(DEPLOYMENT, "From GitHub"), re.DOTALL)
     trust, policy = (json.loads(block) for block in blocks)
     assert '"repo:OWNER/REPOSITORY:environment:staging"' in json.dumps(trust)
-    actions = {action for statement in policy["Statement"] for action in as_list(statement["Action"])}
+    allowed = [statement for statement in policy["Statement"] if statement["Effect"] == "Allow"]
+    actions = {action for statement in allowed for action in as_list(statement["Action"])}
+    # AWS knows no resource for it (Service Authorization Reference, Amazon CloudWatch).
+    (on_all,) = [each["Action"] for each in allowed if each["Resource"] == "*"]
+    assert "cloudwatch:PutCompositeAlarm" in on_all
     services = {resource["Type"].split("::")[1].lower() for resource in TEMPLATE["Resources"].values()}
     # What is off until asked for is in a sentence; what SAM makes of its own is the rest.
     services = services - {"serverless", "wafv2", "route53"} | {"cloudformation", "s3", "events"}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -616,6 +617,27 @@ def test_the_printed_command_asks_with_the_right_credentials(
     assert command.startswith("curl --compressed --")
     assert command.endswith(f' "{url}/incidents"')
     assert ("ApiKeyId" in stack.outputs) == (authorizer == "API_KEY")
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("token", ["", "a token/with+blanks=="])
+def test_the_signed_request_has_a_token_where_there_is_one(tmp_path: Path, shell: str, token: str) -> None:
+    """Keys of `aws configure` have none: curl would sign an empty header and not send it."""
+    curl = tmp_path / "curl"
+    curl.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    curl.chmod(0o700)
+    keys = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B"}
+    done = subprocess.run(  # noqa: S603 - the template's own output
+        [shell, "-c", Stack().outputs["CurlCommand"]],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **keys, **({"AWS_SESSION_TOKEN": token} if token else {})},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    credentials = ["--aws-sigv4", "aws:amz:eu-central-1:execute-api", "--user", "A:B"]
+    credentials += [f"-Hx-amz-security-token: {token}"] if token else []
+    assert done.stdout.splitlines()[:-1] == ["--compressed", *credentials]
+    assert done.stdout.splitlines()[-1].startswith("https://")
 
 
 # ---------------------------------------------------------------- samconfig.toml
