@@ -4,8 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil
 
+from functions.api.density import Density
 from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, row_size
 from functions.api.searches import SEARCH_SECONDS, UNFINISHED, Searches, UnfinishedSearchError
 from functions.api.walk import PageKey, Position, Walk
@@ -24,7 +24,9 @@ from shared.store.table import Table
 
 # One employee alone may take this much; Lambda's limit of an answer is 6 MB, escapes included.
 MAX_EMPLOYEE_BYTES = 4_900_000
-_FIRST_FOLLOW_UP_ITEMS = 16
+# After the request for a page, one or two small ones bring the last few employees, where there are more
+# incidents than was likely; more than that are of an employee who has very many.
+_CLOSE_REQUESTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,7 @@ class Walker:
         self._retention = retention
         self._search_seconds = search_seconds
         self._monotonic = monotonic
-        self._seen_employees = 100
-        self._seen_incidents = 150
+        self._density = Density()
         self._searches: Searches[_Search] = Searches(monotonic)
 
     def under_way(self, walk: Walk, *, limit: int) -> Walk | None:
@@ -104,12 +105,12 @@ class Walker:
         """
         if walk.employee_id is not None:
             return None
-        likely = ceil(search.page.employees_wanted * self._seen_incidents / self._seen_employees)
-        at_least = search.at_least
-        search.at_least = max(
-            2 * at_least, _FIRST_FOLLOW_UP_ITEMS, likely if walk.filters != NO_FILTERS else 0
-        )
-        return min(max(likely, at_least), MAX_REQUEST_ITEMS)
+        likely = self._density.items_of(search.page.employees_wanted)
+        items = min(max(likely, search.at_least), MAX_REQUEST_ITEMS)
+        search.requests += 1
+        if walk.filters != NO_FILTERS or search.requests > _CLOSE_REQUESTS:
+            search.at_least = 2 * items
+        return items
 
     def _stop(self, key: PageKey, search: "_Search") -> Page:
         """The time is up: the employees that are whole, if there is one more to begin the next page with."""
@@ -128,8 +129,7 @@ class Walker:
         if not page.full:
             return Page(page.groups, None)
         if walk.filters == NO_FILTERS:
-            self._seen_employees += len(page.groups)
-            self._seen_incidents += page.incidents
+            self._density.learn(len(page.groups), page.incidents, page.json_bytes)
         return Page(page.groups, _after(page.groups[-1]))
 
     def _count(self, walk: Walk, search: "_Search") -> bool:
@@ -172,6 +172,7 @@ class _GrowingPage:
     def __init__(self, limit: int, start: Position | None) -> None:
         self.groups: list[EmployeeGroup] = []
         self.incidents = 0
+        self.json_bytes = 0
         self.full = False
         self.cut_after: str | None = None
         self._limit = limit
@@ -204,6 +205,7 @@ class _GrowingPage:
             return self._refuse()
         self.groups[-1].add(incident.priority, incident.json)
         self.incidents += 1
+        self.json_bytes += len(incident.json)
         self._size += size
         self._last_sort_key = incident.sort_key
         return True
@@ -223,6 +225,7 @@ class _Search:
     page: _GrowingPage
     after: str | None = None
     at_least: int = 1
+    requests: int = 0
     filled: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     counted_up_to: str | None = None
