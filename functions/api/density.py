@@ -10,7 +10,7 @@ _READ_UNIT_BYTES = 4_096
 # An incident's item beside its JSON: keys, numbers and the names of attributes.
 _BYTES_BESIDE_JSON = 165
 # What a request may lack of what is likely needed rather than cost a unit more.
-_MAY_LACK = 0.03
+_MAY_LACK = 0.02
 # Sizes vary: a request that is to fill its units is kept this much smaller, lest it begin one more.
 _KEPT_FREE = 0.015
 # Fewer employees than that tell little.

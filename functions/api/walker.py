@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from functions.api.density import Density
@@ -10,7 +10,7 @@ from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, row_size
 from functions.api.searches import SEARCH_SECONDS, UNFINISHED, Searches, UnfinishedSearchError
 from functions.api.walk import PageKey, Position, Walk
 from shared.domain.filters import NO_FILTERS
-from shared.domain.grouping import EmployeeGroup
+from shared.domain.grouping import EMPTY_BYTES, EmployeeGroup
 from shared.domain.retention import Retention
 from shared.store.incidents import (
     Span,
@@ -19,7 +19,7 @@ from shared.store.incidents import (
     of_employee,
     read_incidents,
 )
-from shared.store.keys import after_employee, after_incident
+from shared.store.keys import after_employee, after_incident, employee_prefix
 from shared.store.table import Table
 
 # One employee alone may take this much; Lambda's limit of an answer is 6 MB, escapes included.
@@ -94,8 +94,7 @@ class Walker:
             limit=self._items_to_look_at(walk, search),
             filters=walk.filters,
         )
-        page_has_room = all(search.page.take(incident) for incident in incidents)
-        return page_has_room and search.after is not None
+        return search.page.take(incidents) and search.after is not None
 
     def _items_to_look_at(self, walk: Walk, search: "_Search") -> int | None:
         """As many as the employees still wanted are likely to have; None: as many as a request can.
@@ -179,35 +178,53 @@ class _GrowingPage:
         self._counts = start.counts if start else None
         self._size = 0
         self._last_sort_key = ""
+        # No sort key begins with it.
+        self._employee = "#"
 
     @property
     def employees_wanted(self) -> int:
         """One more than the page can hold yet: seeing that one tells that there is a further page."""
         return self._limit + 1 - len(self.groups)
 
-    def take(self, incident: StoredIncident) -> bool:
-        """Take the next incident; False if the page is full without it.
+    def take(self, incidents: Iterable[StoredIncident]) -> bool:
+        """Take the next incidents, in their order; False if the page is full before the last of them.
 
         An incident that is refused is there all the same, so the page after this one is never empty.
         """
-        if not self.groups or self.groups[-1].employee_id != incident.employee_id:
-            if len(self.groups) == self._limit:
+        for incident in incidents:
+            sort_key, priority, text = incident
+            if not sort_key.startswith(self._employee):
+                if len(self.groups) == self._limit:
+                    return self._refuse()
+                self._begin(incident)
+            size = row_size(text)
+            if self._size + size > MAX_PAGE_BYTES and not self._is_room_for(size):
                 return self._refuse()
-            # Only the first employee of a page can be one whom the page before has cut.
-            self.groups.append(EmployeeGroup(incident.employee_id, None if self.groups else self._counts))
-            self._size += self.groups[-1].size
-        size = row_size(incident.json)
-        if self._size + size > MAX_PAGE_BYTES and len(self.groups) > 1:
+            self.groups[-1].add(priority, text)
+            self.incidents += 1
+            self.json_bytes += len(text)
+            self._size += size
+            self._last_sort_key = sort_key
+        return True
+
+    def _begin(self, incident: StoredIncident) -> None:
+        """Begin with the incident's employee."""
+        # Only the first employee of a page can be one whom the page before has cut.
+        self.groups.append(EmployeeGroup(incident.employee_id, None if self.groups else self._counts))
+        self._employee = employee_prefix(incident.sort_key)
+        self._size += EMPTY_BYTES
+
+    def _is_room_for(self, size: int) -> bool:
+        """Whether an incident of this size may go onto a page that is over its size with it.
+
+        It may if its employee is the only one; otherwise they are left to the next page.
+        """
+        if len(self.groups) > 1:
             self.groups.pop()
-            return self._refuse()
+            return False
         if self._size + size > MAX_EMPLOYEE_BYTES and self.incidents:
             self.cut_after = self._last_sort_key
-            return self._refuse()
-        self.groups[-1].add(incident.priority, incident.json)
-        self.incidents += 1
-        self.json_bytes += len(incident.json)
-        self._size += size
-        self._last_sort_key = incident.sort_key
+            return False
         return True
 
     def _refuse(self) -> bool:
