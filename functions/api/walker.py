@@ -192,25 +192,25 @@ class _GrowingPage:
         An incident that is refused is there all the same, so the page after this one is never empty.
         """
         for incident in incidents:
-            sort_key, priority, text = incident
-            if not sort_key.startswith(self._employee):
+            if not incident.sort_key.startswith(self._employee):
                 if len(self.groups) == self._limit:
                     return self._refuse()
                 self._begin(incident)
-            size = row_size(text)
+            size = row_size(incident.json)
             if self._size + size > MAX_PAGE_BYTES and not self._is_room_for(size):
                 return self._refuse()
-            self.groups[-1].add(priority, text)
+            self._group.add(incident.priority, incident.json)
             self.incidents += 1
-            self.json_bytes += len(text)
+            self.json_bytes += len(incident.json)
             self._size += size
-            self._last_sort_key = sort_key
+            self._last_sort_key = incident.sort_key
         return True
 
     def _begin(self, incident: StoredIncident) -> None:
         """Begin with the incident's employee."""
         # Only the first employee of a page can be one whom the page before has cut.
-        self.groups.append(EmployeeGroup(incident.employee_id, None if self.groups else self._counts))
+        self._group = EmployeeGroup(incident.employee_id, None if self.groups else self._counts)
+        self.groups.append(self._group)
         self._employee = employee_prefix(incident.sort_key)
         self._size += EMPTY_BYTES
 

@@ -1,6 +1,6 @@
 """Incidents of one employee by priority, as the JSON that clients get."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from shared.domain.incident import PRIORITIES
 
@@ -8,22 +8,22 @@ from shared.domain.incident import PRIORITIES
 EMPTY_BYTES = 160
 
 
-def _render(counts: Mapping[str, int], incidents: Mapping[str, str]) -> str:
-    """All four priorities, in order."""
-    groups = ",".join(
-        f'"{priority}":{{"count":{counts.get(priority, 0)},"incidents":[{incidents.get(priority, "")}]}}'
-        for priority in PRIORITIES
-    )
-    return f"{{{groups}}}"
+# Most employees have nothing of most priorities, and just one incident.
+_NONE = {priority: f'"{priority}":{{"count":0,"incidents":[]}}' for priority in PRIORITIES}
 
 
-def _around(priority: str) -> tuple[str, str]:
-    before, _, after = _render({priority: 1}, {priority: "|"}).partition("|")
-    return before, after
+def _render_some(priority: str, count: int, incidents: Sequence[str]) -> str:
+    return f'"{priority}":{{"count":{count},"incidents":[{",".join(incidents)}]}}'
 
 
-# What stands before and behind the only incident of an employee. Most employees have just one.
-_AROUND_ONE = {priority: _around(priority) for priority in PRIORITIES}
+def _around_one(priority: str) -> tuple[str, str]:
+    """What stands before and behind an employee's only incident."""
+    groups = _NONE | {priority: _render_some(priority, 1, ["|"])}
+    before, _, after = ",".join(groups.values()).partition("|")
+    return f"{{{before}", f"{after}}}"
+
+
+_AROUND_ONE = {priority: _around_one(priority) for priority in PRIORITIES}
 
 
 class EmployeeGroup:
@@ -57,14 +57,17 @@ class EmployeeGroup:
             ((priority, incident),) = self._incidents
             before, after = _AROUND_ONE[priority]
             return f'"{self.employee_id}":{before}{incident}{after}'
-        by_priority: dict[str, list[str]] = {}
+        by_priority: dict[str, list[str]] = {priority: [] for priority in self.counts or ()}
         for priority, incident in self._incidents:
             by_priority.setdefault(priority, []).append(incident)
-        counts = self.counts
-        if counts is None:
-            counts = {priority: len(incidents) for priority, incidents in by_priority.items()}
-        incidents = {priority: ",".join(incidents) for priority, incidents in by_priority.items()}
-        return f'"{self.employee_id}":{_render(counts, incidents)}'
+        groups = _NONE | {
+            priority: _render_some(priority, self._count(priority, incidents), incidents)
+            for priority, incidents in by_priority.items()
+        }
+        return f'"{self.employee_id}":{{{",".join(groups.values())}}}'
+
+    def _count(self, priority: str, incidents: Sequence[str]) -> int:
+        return len(incidents) if self.counts is None else self.counts.get(priority, 0)
 
 
 def render_groups(groups: Iterable[EmployeeGroup]) -> str:
