@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _OPERATIONS = ("GetItem", "Query")
 # Bytes travel as base64 text, which botocore decodes. Inside of a text a quote has a backslash before it,
 # so that these are found where such a value is and nowhere in what an incident says.
-_HAS_BYTES = (b'"B"', b'"BS"')
+_BYTES = (b'"B"', b'"BS"')
 
 
 def take_raw_answers(client: "DynamoDBClient") -> None:
@@ -23,15 +23,13 @@ def take_raw_answers(client: "DynamoDBClient") -> None:
         client.meta.events.register(f"before-parse.dynamodb.{operation}", _parse)
 
 
-def _parse(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
-) -> None:
+def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
     """Handler of botocore's event before-parse: what is in ``customized_response_dict`` becomes the answer.
 
     Whatever is not an ordinary answer is left to botocore.
     """
     body = response_dict["body"]
-    if response_dict["status_code"] != 200 or any(mark in body for mark in _HAS_BYTES):
+    if response_dict["status_code"] != 200 or _has_bytes(body):
         return
     try:
         answer = json.loads(body)
@@ -40,3 +38,8 @@ def _parse(
     if isinstance(answer, dict):
         customized_response_dict |= answer
         response_dict["body"] = b"{}"
+
+
+def _has_bytes(body: bytes) -> bool:
+    # One letter is found much faster than three, and hardly any incident has it.
+    return b"B" in body and any(kind in body for kind in _BYTES)

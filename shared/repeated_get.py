@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.hooks import first_non_none_response
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
@@ -22,21 +23,23 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef as AttributeValue
 
-# AWS takes a signature for five minutes, for clocks that differ; credentials are renewed ten before their end.
+# AWS takes a signature for five minutes, for clocks that differ, and credentials are renewed ten before their
+# end.
 SIGNED_FOR_SECONDS = 60.0
 # A connection of its own is worth its making only to a reader that asks this often in that time.
 WORTH_A_CONNECTION = 10
 # DynamoDB answers in milliseconds, or botocore asks it.
-_TIMEOUT_SECONDS = 1.0
-_BEFORE_SEND = "before-send.dynamodb.GetItem"
+_TIMEOUT_SECONDS = 1
+_OPERATION = "GetItem"
+_BEFORE_SEND = f"before-send.dynamodb.{_OPERATION}"
 
 
 class RepeatedGet:
     """Reads one item of a table, consistently; the item must not hold bytes.
 
     ``clock`` gives epoch seconds, which go on while a Lambda is frozen. ``open_session`` makes what sends a
-    repeated request to a URL. Handlers of the client's event before-send (stand-ins, say) are asked first, as
-    botocore does.
+    repeated request to a URL. Handlers of the client's events provide-client-params and before-send
+    (counters, stand-ins) are called as botocore does.
     """
 
     def __init__(
@@ -49,8 +52,11 @@ class RepeatedGet:
         open_session: "Callable[[str], URLLib3Session] | None" = None,
     ) -> None:
         self._client = client
-        self._table_name = table_name
-        self._key = {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+        self._parameters: Any = {
+            "TableName": table_name,
+            "Key": {"pk": {"S": key[0]}, "sk": {"S": key[1]}},
+            "ConsistentRead": True,
+        }
         self._clock = clock
         self._open_session = open_session or _open_session
         self._session: URLLib3Session | None = None
@@ -76,9 +82,7 @@ class RepeatedGet:
             self._signed, self._asked, self._was_busy = None, 0, False
         self._is_signing = True
         try:
-            return self._client.get_item(
-                TableName=self._table_name, Key=self._key, ConsistentRead=True
-            ).get("Item")
+            return self._client.get_item(**self._parameters).get("Item")
         finally:
             self._is_signing = False
 
@@ -89,10 +93,16 @@ class RepeatedGet:
 
     def _send_again(self, request: AWSPreparedRequest) -> dict[str, Any] | None:
         """What DynamoDB answers, or None for anything but a whole 200."""
+        meta = self._client.meta
         try:
-            answers = [answer for _, answer in self._client.meta.events.emit(_BEFORE_SEND, request=request)]
-            answer = next((answer for answer in answers if answer is not None), None)
-            return _parse(answer or self._send(request))
+            meta.events.emit(
+                f"provide-client-params.dynamodb.{_OPERATION}",
+                params=self._parameters,
+                model=meta.service_model.operation_model(_OPERATION),
+                context={},
+            )
+            answers = meta.events.emit(_BEFORE_SEND, request=request)
+            return _parse(first_non_none_response(answers) or self._send(request))
         except Exception:  # botocore meets it again, and knows what to do
             return None
 
@@ -105,11 +115,11 @@ class RepeatedGet:
 def _open_session(url: str) -> URLLib3Session:
     """As botocore makes its own for ``url``."""
     return URLLib3Session(
-        verify=os.environ.get("AWS_CA_BUNDLE") or True,
+        verify=os.environ.get("AWS_CA_BUNDLE") or True,  # type: ignore[arg-type]  # the stubs lack paths
         proxies=get_environ_proxies(url),
         timeout=_TIMEOUT_SECONDS,
         max_pool_connections=1,
-        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # type: ignore[list-item]  # as above
     )
 
 

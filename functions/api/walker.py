@@ -2,11 +2,12 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from functions.api.density import Density
-from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, row_size
+from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, row_size, rows_size
 from functions.api.searches import SEARCH_SECONDS, UNFINISHED, Searches, UnfinishedSearchError
 from functions.api.walk import PageKey, Position, Walk
 from shared.domain.filters import NO_FILTERS
@@ -19,7 +20,7 @@ from shared.store.incidents import (
     of_employee,
     read_incidents,
 )
-from shared.store.keys import after_employee, after_incident, employee_prefix
+from shared.store.keys import EMPLOYEE_WIDTH, after_employee, after_incident, employee_of
 from shared.store.table import Table
 
 # One employee alone may take this much; Lambda's limit of an answer is 6 MB, escapes included.
@@ -94,6 +95,7 @@ class Walker:
             limit=self._items_to_look_at(walk, search),
             filters=walk.filters,
         )
+        self._density.learn_sizes(incidents)
         return search.page.take(incidents) and search.after is not None
 
     def _items_to_look_at(self, walk: Walk, search: "_Search") -> int | None:
@@ -128,7 +130,7 @@ class Walker:
         if not page.full:
             return Page(page.groups, None)
         if walk.filters == NO_FILTERS:
-            self._density.learn(len(page.groups), page.incidents, page.json_bytes)
+            self._density.learn(len(page.groups), sum(map(len, page.groups)))
         return Page(page.groups, _after(page.groups[-1]))
 
     def _count(self, walk: Walk, search: "_Search") -> bool:
@@ -170,8 +172,6 @@ class _GrowingPage:
 
     def __init__(self, limit: int, start: Position | None) -> None:
         self.groups: list[EmployeeGroup] = []
-        self.incidents = 0
-        self.json_bytes = 0
         self.full = False
         self.cut_after: str | None = None
         self._limit = limit
@@ -186,43 +186,48 @@ class _GrowingPage:
         """One more than the page can hold yet: seeing that one tells that there is a further page."""
         return self._limit + 1 - len(self.groups)
 
-    def take(self, incidents: Iterable[StoredIncident]) -> bool:
+    def take(self, incidents: Sequence[StoredIncident]) -> bool:
         """Take the next incidents, in their order; False if the page is full before the last of them.
 
         An incident that is refused is there all the same, so the page after this one is never empty.
         """
-        for incident in incidents:
-            if not incident.sort_key.startswith(self._employee):
+        texts = [incident.json for incident in incidents]
+        size = rows_size(texts)
+        if self._size + size + EMPTY_BYTES * len(texts) > min(MAX_PAGE_BYTES, MAX_EMPLOYEE_BYTES):
+            return self._take_each(incidents, map(row_size, texts))
+        # Most pages are far from any limit: there is room for all of them, whatever each one takes.
+        self._size += size
+        return self._take_each(incidents, repeat(0))
+
+    def _take_each(self, incidents: Iterable[StoredIncident], sizes: Iterable[int]) -> bool:
+        for (sort_key, priority, text), size in zip(incidents, sizes, strict=False):
+            if not sort_key.startswith(self._employee):
                 if len(self.groups) == self._limit:
                     return self._refuse()
-                self._begin(incident)
-            size = row_size(incident.json)
-            if self._size + size > MAX_PAGE_BYTES and not self._is_room_for(size):
+                self._begin(sort_key)
+            if size and not self._is_room_for(size):
                 return self._refuse()
-            self._group.add(incident.priority, incident.json)
-            self.incidents += 1
-            self.json_bytes += len(incident.json)
+            self._add(priority, text)
             self._size += size
-            self._last_sort_key = incident.sort_key
+            self._last_sort_key = sort_key
         return True
 
-    def _begin(self, incident: StoredIncident) -> None:
-        """Begin with the incident's employee."""
+    def _begin(self, sort_key: str) -> None:
+        """Begin with the employee of an incident."""
+        self._employee = sort_key[:EMPLOYEE_WIDTH]
         # Only the first employee of a page can be one whom the page before has cut.
-        self._group = EmployeeGroup(incident.employee_id, None if self.groups else self._counts)
-        self.groups.append(self._group)
-        self._employee = employee_prefix(incident.sort_key)
+        group = EmployeeGroup(employee_of(sort_key), None if self.groups else self._counts)
+        self.groups.append(group)
+        self._add = group.add
         self._size += EMPTY_BYTES
 
     def _is_room_for(self, size: int) -> bool:
-        """Whether an incident of this size may go onto a page that is over its size with it.
-
-        It may if its employee is the only one; otherwise they are left to the next page.
-        """
-        if len(self.groups) > 1:
+        """Whether an incident of this size may be added; where not, its employee is left out, or cut."""
+        size += self._size
+        if size > MAX_PAGE_BYTES and len(self.groups) > 1:
             self.groups.pop()
             return False
-        if self._size + size > MAX_EMPLOYEE_BYTES and self.incidents:
+        if size > MAX_EMPLOYEE_BYTES and self._last_sort_key:
             self.cut_after = self._last_sort_key
             return False
         return True

@@ -40,6 +40,10 @@ class EmployeeGroup:
         self.counts = counts
         self._incidents: list[tuple[str, str]] = []
 
+    def __len__(self) -> int:
+        """How many incidents it was given."""
+        return len(self._incidents)
+
     @property
     def size(self) -> int:
         """How many bytes of ASCII :meth:`render` will write, give or take a few."""

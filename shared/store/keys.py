@@ -50,11 +50,6 @@ def employee_of(sort_key: str) -> str:
     return sort_key[:EMPLOYEE_WIDTH].lstrip("0") or "0"
 
 
-def employee_prefix(sort_key: str) -> str:
-    """What all sort keys of the same employee begin with, and no others."""
-    return sort_key[:EMPLOYEE_WIDTH]
-
-
 def before_employee(employee_id: str) -> str:
     """A sort key below all incidents of the employee and above all of those that come earlier."""
     return f"{employee_id:0>{EMPLOYEE_WIDTH}}#"
