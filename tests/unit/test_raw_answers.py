@@ -24,7 +24,9 @@ VALUES = st.recursive(
     st.one_of(
         TEXTS.map(lambda text: {"S": text}),
         st.integers().map(lambda number: {"N": str(number)}),
-        st.sampled_from([{"B": "AAEC"}, {"BS": ["AAEC", "Ag=="]}, {"BOOL": True}, {"NULL": True}, {"SS": ["a"]}]),
+        st.sampled_from(
+            [{"B": "AAEC"}, {"BS": ["AAEC", "Ag=="]}, {"BOOL": True}, {"NULL": True}, {"SS": ["a"]}]
+        ),
     ),
     lambda values: (
         st.lists(values, max_size=2).map(lambda each: {"L": each})
@@ -66,7 +68,9 @@ def test_raw_answers_are_those_of_botocore(
 def test_errors_stay_those_of_botocore(clients: Any, status: int) -> None:
     """An answer that is not 200 raises the same error with the same message and code."""
     answers, plain, raw = clients
-    body = b'{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"no such table"}'
+    body = (
+        b'{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"no such table"}'
+    )
     answers[0] = CannedAnswer(body, status)
     told = []
     for client in (plain, raw):

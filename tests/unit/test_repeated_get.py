@@ -177,7 +177,8 @@ def test_whoever_counts_calls_counts_repeated_ones(wire: Wire) -> None:
     """The client's event provide-client-params tells of each read, however it is made."""
     calls: list[Any] = []
     wire.client.meta.events.register(
-        "provide-client-params.dynamodb.*", lambda params, model, **_: calls.append((model.name, params["Key"]))
+        "provide-client-params.dynamodb.*",
+        lambda params, model, **_: calls.append((model.name, params["Key"])),
     )
     for _ in range(2 * WORTH_A_CONNECTION):
         wire.read()
