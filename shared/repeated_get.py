@@ -65,10 +65,12 @@ class RepeatedGet:
         self._is_signing = False
         self._asked = 0
         self._was_busy = False
+        self._content: bytes | None = None
+        self._parsed: dict[str, Any] = {}
         client.meta.events.register(_BEFORE_SEND, self._keep)
 
     def __call__(self) -> "dict[str, AttributeValue] | None":
-        """The item, or None; raises what botocore raises."""
+        """The item, or None; not to be changed, the next call may return the same. Raises as botocore does."""
         now = self._clock()
         if not 0 <= now - self._signed_at < SIGNED_FOR_SECONDS:
             self._was_busy = self._asked >= WORTH_A_CONNECTION
@@ -102,9 +104,22 @@ class RepeatedGet:
                 context={},
             )
             answers = meta.events.emit(_BEFORE_SEND, request=request)
-            return _parse(first_non_none_response(answers) or self._send(request))
+            return self._parse(first_non_none_response(answers) or self._send(request))
         except Exception:  # botocore meets it again, and knows what to do
             return None
+
+    def _parse(self, answer: AWSResponse) -> dict[str, Any] | None:
+        content = answer.content
+        checksum = answer.headers.get("x-amz-crc32")
+        if answer.status_code != 200 or (checksum is not None and int(checksum) != crc32(content)):
+            return None
+        # Read far more often than written, it is most often what it was.
+        if content != self._content:
+            parsed = json.loads(content)
+            if not isinstance(parsed, dict):
+                return None
+            self._parsed, self._content = parsed, content
+        return self._parsed
 
     def _send(self, request: AWSPreparedRequest) -> AWSResponse:
         if self._session is None:
@@ -121,12 +136,3 @@ def _open_session(url: str) -> URLLib3Session:
         max_pool_connections=1,
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # type: ignore[list-item]  # as above
     )
-
-
-def _parse(answer: AWSResponse) -> dict[str, Any] | None:
-    content = answer.content
-    checksum = answer.headers.get("x-amz-crc32")
-    if answer.status_code != 200 or (checksum is not None and int(checksum) != crc32(content)):
-        return None
-    parsed: dict[str, Any] = json.loads(content)
-    return parsed

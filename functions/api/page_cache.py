@@ -8,7 +8,7 @@ from functions.api.page_requests import PageRequest
 from functions.api.walk import Position
 
 # Of a function with 256 MB; the incidents of the upstream's whole window are 0.7 MB.
-MAX_CACHE_BYTES = 16 * 2**20
+MAX_CACHE_BYTES = 12 * 2**20
 # The largest pages would push out all others.
 _MAX_PAGE_SHARE = 4
 # A position, an ETag and what a dictionary takes for them.

@@ -1,4 +1,4 @@
-"""A page that was read before is answered from memory, at the price of one small read, and is always right."""
+"""A page that was read before comes from memory, at the price of one small read, and is always right."""
 
 import json
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def test_a_cached_page_lets_each_walk_have_its_day(make_reader: Callable[..., An
 
 
 def test_the_next_snapshot_and_the_next_hour_are_other_pages(make_reader: Callable[..., Any]) -> None:
-    """What a poll laid out is shown at once; a walk that began before still gets its own pages, cached too."""
+    """What a poll laid out is shown at once; a walk that began before gets its own pages, cached too."""
     client, clock = make_table(), Clock(NOW // HOUR * HOUR)
     reader = make_reader(client, clock=clock)
     first = reader.get("/incidents", limit="10")
@@ -133,8 +133,8 @@ STEPS = st.one_of(
 def test_cached_and_uncached_answers_are_equal(
     make_reader: Callable[..., Any], steps: list[tuple[Any, ...]], cache_bytes: int
 ) -> None:
-    """Whatever is asked in whatever order while polls go on: two readers, one with a cache (a roomy or a tight
-    one) and one without, give the same status, headers and bytes; cursors of either serve at both.
+    """Whatever is asked in whatever order while polls go on: a reader with a cache, roomy or tight, and one
+    without give the same status, headers and bytes; cursors of either serve at both.
     """
     client, clock = make_table(), Clock(NOW)
     cached = make_reader(client, clock=clock, cache_bytes=cache_bytes)

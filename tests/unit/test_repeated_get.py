@@ -1,4 +1,4 @@
-"""A request that is sent again brings what a new one would, and whatever goes wrong with it, a new one is made."""
+"""A request that is sent again brings what a new one would; where anything goes wrong, a new one is made."""
 
 import json
 from collections.abc import Callable
@@ -120,6 +120,8 @@ def crash() -> CannedAnswer:
         lambda: CannedAnswer(b"", 500),
         lambda: CannedAnswer(b'{"Item":{"value":{"N":"666"}}}', checksum=1),
         lambda: CannedAnswer(b'{"Item":'),
+        lambda: CannedAnswer(b""),
+        lambda: CannedAnswer(b"[]"),
         time_out,
         crash,
     ],
