@@ -70,7 +70,7 @@ class RepeatedGet:
         client.meta.events.register(_BEFORE_SEND, self._keep)
 
     def __call__(self) -> "dict[str, AttributeValue] | None":
-        """The item, or None; not to be changed, the next call may return the same. Raises as botocore does."""
+        """The item, or None; it is not to be changed, others may get the same. Raises as botocore does."""
         now = self._clock()
         if not 0 <= now - self._signed_at < SIGNED_FOR_SECONDS:
             self._was_busy = self._asked >= WORTH_A_CONNECTION
