@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -71,6 +72,8 @@ class MemoryDynamoDB:
         self._lock = threading.RLock()
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.read_units = 0
+        # Where real clients take handlers of what goes over the wire; here nothing does.
+        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda name, handler: None))
 
     def load(self, items: Iterable[Item]) -> None:
         """Put many items, past all requests."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import lru_cache
 from urllib.parse import urlencode
 
 from shared.domain.rfc3339 import parse_rfc3339
@@ -35,10 +36,14 @@ def data_headers(state: State, *, now: float) -> dict[str, str]:
 
 def validators(etag: str, committed_at: str) -> dict[str, str]:
     """ETag and Last-Modified of an answer from a snapshot."""
-    modified = formatdate(parse_rfc3339(committed_at), usegmt=True)
-    return {"ETag": etag, "Last-Modified": modified}
+    return {"ETag": etag, "Last-Modified": _http_date(committed_at)}
 
 
 def link_to_next(**parameters: str) -> dict[str, str]:
     """A Link header, relative to the request's own address, whatever stage or domain it came through."""
     return {"Link": f'<?{urlencode(parameters)}>; rel="next"'}
+
+
+@lru_cache(maxsize=16)
+def _http_date(rfc3339: str) -> str:
+    return formatdate(parse_rfc3339(rfc3339), usegmt=True)

@@ -1,16 +1,18 @@
 """Putting the reader together: the only place that makes its client and reads its environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
+from botocore.client import BaseClient
 
 from functions.api.changes import ChangesAnswers
 from functions.api.configuration import read_configuration
 from functions.api.incidents import IncidentAnswers
+from functions.api.page_cache import PageCache
 from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
 from functions.api.signer import Signer
@@ -18,7 +20,9 @@ from functions.api.state_of_request import StateOfRequest
 from functions.api.unattributed import UnattributedAnswers
 from functions.api.walker import Walker
 from shared.aws import make_dynamodb
-from shared.store.table import Table
+from shared.repeated_get import RepeatedGet
+from shared.store.keys import STATE_KEY
+from shared.store.table import Item, Table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,22 +38,31 @@ def build(
     configuration = read_configuration(environ)
     # API Gateway gives up after 29 seconds: after the 15 that a page may be searched for, the last request
     # and its repetitions have to end within the rest.
-    table = Table(configuration.table_name, client=dynamodb or make_dynamodb(read_timeout=2, attempts=3))
+    client = dynamodb or make_dynamodb(read_timeout=2, attempts=3)
+    table = Table(configuration.table_name, client=client)
     signer = Signer(table)
     walker = Walker(table, configuration.retention)
     app = APIGatewayRestResolver()
-    state = StateOfRequest(app, table)
+    state = StateOfRequest(app, _state_getter(client, table))
+    cache = PageCache()
     requests = PageRequests(signer=signer, read_state=state.read)
     routes = Routes(
         app,
         state=state,
-        incidents=IncidentAnswers(requests, walker=walker),
-        unattributed=UnattributedAnswers(requests, table, configuration.retention),
+        incidents=IncidentAnswers(requests, walker=walker, cache=cache),
+        unattributed=UnattributedAnswers(requests, table, configuration.retention, cache=cache),
         changes=ChangesAnswers(table, signer=signer, read_state=state.read),
         poll_interval_seconds=configuration.poll_interval_seconds,
     )
     add_routes(app, routes, logger=logger)
     return app
+
+
+def _state_getter(client: "DynamoDBClient", table: Table) -> Callable[[], Item | None]:
+    """How the state is read: by repeating a request, where the client has requests (a test's may not)."""
+    if isinstance(client, BaseClient):
+        return RepeatedGet(client, table_name=table.name, key=STATE_KEY)
+    return lambda: table.get(STATE_KEY)
 
 
 @cache

@@ -1,6 +1,7 @@
 """What all pages have in common: how large they may be, and what stands around their rows."""
 
 import json
+from collections.abc import Sequence
 
 from functions.api.answer import link_to_next
 from functions.api.walk import Snapshot
@@ -14,6 +15,11 @@ MAX_REQUEST_ITEMS = 10_000
 def row_size(row: str) -> int:
     """Bytes of a row of JSON in Lambda's answer, where the body is a JSON string: quotes are escaped."""
     return len(row) + row.count('"') + row.count("\\") + len(",")
+
+
+def rows_size(rows: Sequence[str]) -> int:
+    """What :func:`row_size` gives for all of them together."""
+    return row_size("".join(rows)) + (len(rows) - 1) * len(",")
 
 
 def render_envelope(next_cursor: str | None, snapshot: Snapshot) -> str:

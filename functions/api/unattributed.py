@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functions.api import formats
 from functions.api.answer import Answer
 from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, link_to_page, render_envelope, row_size
+from functions.api.page_cache import PageCache, RenderedPage
 from functions.api.page_requests import PageRequest, PageRequests
 from functions.api.parameters import PageParameters
 from functions.api.searches import SEARCH_SECONDS, UNFINISHED, Searches, UnfinishedSearchError
@@ -31,12 +32,14 @@ class UnattributedAnswers:
         table: Table,
         retention: Retention,
         *,
+        cache: PageCache,
         search_seconds: float = SEARCH_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._requests = requests
         self._table = table
         self._retention = retention
+        self._cache = cache
         self._search_seconds = search_seconds
         self._monotonic = monotonic
         self._searches: Searches[_Search] = Searches(monotonic)
@@ -50,15 +53,19 @@ class UnattributedAnswers:
 
         Raises :class:`functions.api.searches.UnfinishedSearchError`.
         """
-        search = self._search(request)
-        position = Position(after_incident(search.last_id)) if search.full else None
-        next_cursor = self._requests.cursor_to(position, request)
-        body = f'{{"data":[{",".join(search.rows)}],{render_envelope(next_cursor, request.walk.snapshot)}'
+        page = self._cache.find(request, lambda: self._read(request))
+        next_cursor = self._requests.cursor_to(page.next, request)
+        body = f'{{"data":{page.rows},{render_envelope(next_cursor, request.walk.snapshot)}'
         return Answer(body, formats.JSON, headers=self.headers(request) | link_to_page(next_cursor))
 
     def headers(self, request: PageRequest) -> dict[str, str]:
         """The headers of the page that are known without reading it."""
         return self._requests.headers(request)
+
+    def _read(self, request: PageRequest) -> RenderedPage:
+        search = self._search(request)
+        position = Position(after_incident(search.last_id)) if search.full else None
+        return RenderedPage(f"[{','.join(search.rows)}]", position)
 
     def _search(self, request: PageRequest) -> "_Search":
         start = request.start.sort_key if request.start else None

@@ -2,15 +2,16 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from itertools import repeat
 
-from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, row_size
+from functions.api.density import Density
+from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, row_size, rows_size
 from functions.api.searches import SEARCH_SECONDS, UNFINISHED, Searches, UnfinishedSearchError
 from functions.api.walk import PageKey, Position, Walk
 from shared.domain.filters import NO_FILTERS
-from shared.domain.grouping import EmployeeGroup
+from shared.domain.grouping import EMPTY_BYTES, EmployeeGroup
 from shared.domain.retention import Retention
 from shared.store.incidents import (
     Span,
@@ -19,12 +20,14 @@ from shared.store.incidents import (
     of_employee,
     read_incidents,
 )
-from shared.store.keys import after_employee, after_incident, employee_of
+from shared.store.keys import EMPLOYEE_WIDTH, after_employee, after_incident, employee_of
 from shared.store.table import Table
 
 # One employee alone may take this much; Lambda's limit of an answer is 6 MB, escapes included.
 MAX_EMPLOYEE_BYTES = 4_900_000
-_FIRST_FOLLOW_UP_ITEMS = 16
+# After the request for a page, one or two small ones bring the last few employees, where there are more
+# incidents than was likely; more than that are of an employee who has very many.
+_CLOSE_REQUESTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,7 @@ class Walker:
         self._retention = retention
         self._search_seconds = search_seconds
         self._monotonic = monotonic
-        self._seen_employees = 100
-        self._seen_incidents = 150
+        self._density = Density()
         self._searches: Searches[_Search] = Searches(monotonic)
 
     def under_way(self, walk: Walk, *, limit: int) -> Walk | None:
@@ -93,8 +95,8 @@ class Walker:
             limit=self._items_to_look_at(walk, search),
             filters=walk.filters,
         )
-        page_has_room = all(search.page.take(incident) for incident in incidents)
-        return page_has_room and search.after is not None
+        self._density.learn_sizes(incidents)
+        return search.page.take(incidents) and search.after is not None
 
     def _items_to_look_at(self, walk: Walk, search: "_Search") -> int | None:
         """As many as the employees still wanted are likely to have; None: as many as a request can.
@@ -104,12 +106,12 @@ class Walker:
         """
         if walk.employee_id is not None:
             return None
-        likely = ceil(search.page.employees_wanted * self._seen_incidents / self._seen_employees)
-        at_least = search.at_least
-        search.at_least = max(
-            2 * at_least, _FIRST_FOLLOW_UP_ITEMS, likely if walk.filters != NO_FILTERS else 0
-        )
-        return min(max(likely, at_least), MAX_REQUEST_ITEMS)
+        likely = self._density.items_of(search.page.employees_wanted)
+        items = min(max(likely, search.at_least), MAX_REQUEST_ITEMS)
+        search.requests += 1
+        if walk.filters != NO_FILTERS or search.requests > _CLOSE_REQUESTS:
+            search.at_least = 2 * items
+        return items
 
     def _stop(self, key: PageKey, search: "_Search") -> Page:
         """The time is up: the employees that are whole, if there is one more to begin the next page with."""
@@ -128,8 +130,7 @@ class Walker:
         if not page.full:
             return Page(page.groups, None)
         if walk.filters == NO_FILTERS:
-            self._seen_employees += len(page.groups)
-            self._seen_incidents += page.incidents
+            self._density.learn(len(page.groups), sum(map(len, page.groups)))
         return Page(page.groups, _after(page.groups[-1]))
 
     def _count(self, walk: Walk, search: "_Search") -> bool:
@@ -171,40 +172,64 @@ class _GrowingPage:
 
     def __init__(self, limit: int, start: Position | None) -> None:
         self.groups: list[EmployeeGroup] = []
-        self.incidents = 0
         self.full = False
         self.cut_after: str | None = None
         self._limit = limit
         self._start = start
         self._size = 0
         self._last_sort_key = ""
+        # No sort key begins with it.
+        self._employee = "#"
 
     @property
     def employees_wanted(self) -> int:
         """One more than the page can hold yet: seeing that one tells that there is a further page."""
         return self._limit + 1 - len(self.groups)
 
-    def take(self, incident: StoredIncident) -> bool:
-        """Take the next incident; False if the page is full without it.
+    def take(self, incidents: Sequence[StoredIncident]) -> bool:
+        """Take the next incidents, in their order; False if the page is full before the last of them.
 
         An incident that is refused is there all the same, so the page after this one is never empty.
         """
-        if not self.groups or self.groups[-1].employee_id != incident.employee_id:
-            if len(self.groups) == self._limit:
-                return self._refuse()
-            self.groups.append(EmployeeGroup(incident.employee_id, self._counts_of(incident.employee_id)))
-            self._size += self.groups[-1].size
-        size = row_size(incident.json)
-        if self._size + size > MAX_PAGE_BYTES and len(self.groups) > 1:
-            self.groups.pop()
-            return self._refuse()
-        if self._size + size > MAX_EMPLOYEE_BYTES and self.incidents:
-            self.cut_after = self._last_sort_key
-            return self._refuse()
-        self.groups[-1].add(incident.priority, incident.json)
-        self.incidents += 1
+        texts = [incident.json for incident in incidents]
+        size = rows_size(texts)
+        if self._size + size + EMPTY_BYTES * len(texts) > min(MAX_PAGE_BYTES, MAX_EMPLOYEE_BYTES):
+            return self._take_each(incidents, map(row_size, texts))
+        # Most pages are far from any limit: there is room for all of them, whatever each one takes.
         self._size += size
-        self._last_sort_key = incident.sort_key
+        return self._take_each(incidents, repeat(0))
+
+    def _take_each(self, incidents: Iterable[StoredIncident], sizes: Iterable[int]) -> bool:
+        for (sort_key, priority, text), size in zip(incidents, sizes, strict=False):
+            if not sort_key.startswith(self._employee):
+                if len(self.groups) == self._limit:
+                    return self._refuse()
+                self._begin(sort_key)
+            if size and not self._is_room_for(size):
+                return self._refuse()
+            self._add(priority, text)
+            self._size += size
+            self._last_sort_key = sort_key
+        return True
+
+    def _begin(self, sort_key: str) -> None:
+        """Begin with the employee of an incident."""
+        self._employee = sort_key[:EMPLOYEE_WIDTH]
+        employee_id = employee_of(sort_key)
+        group = EmployeeGroup(employee_id, self._counts_of(employee_id))
+        self.groups.append(group)
+        self._add = group.add
+        self._size += EMPTY_BYTES
+
+    def _is_room_for(self, size: int) -> bool:
+        """Whether an incident of this size may be added; where not, its employee is left out, or cut."""
+        size += self._size
+        if size > MAX_PAGE_BYTES and len(self.groups) > 1:
+            self.groups.pop()
+            return False
+        if size > MAX_EMPLOYEE_BYTES and self._last_sort_key:
+            self.cut_after = self._last_sort_key
+            return False
         return True
 
     def _counts_of(self, employee_id: str) -> Mapping[str, int] | None:
@@ -227,6 +252,7 @@ class _Search:
     page: _GrowingPage
     after: str | None = None
     at_least: int = 1
+    requests: int = 0
     filled: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     counted_up_to: str | None = None

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.domain.filters import NO_FILTERS, Filters
 from shared.store.keys import INCIDENTS, after_employee, before_employee, employee_of
@@ -16,14 +17,17 @@ _LAST = ":"
 type _Conditions = tuple[str, Mapping[str, str], Item]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredIncident:
-    """One incident: where it stands, whose it is, its priority, and the JSON that clients get."""
+class StoredIncident(NamedTuple):
+    """One incident: where it stands, its priority, and the JSON that clients get."""
 
     sort_key: str
-    employee_id: str
     priority: str
     json: str
+
+    @property
+    def employee_id(self) -> str:
+        """Whose it is."""
+        return employee_of(self.sort_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,7 @@ def read_incidents(
     items, go_on_after = _read(
         table, span, after, limit, _conditions(snapshot, oldest_kept, filters), ("sk", "priority", "json")
     )
-    found = [
-        StoredIncident(
-            item["sk"]["S"], employee_of(item["sk"]["S"]), item["priority"]["S"], item["json"]["S"]
-        )
-        for item in items
-    ]
+    found = [StoredIncident(item["sk"]["S"], item["priority"]["S"], item["json"]["S"]) for item in items]
     return found, go_on_after
 
 

@@ -37,7 +37,11 @@ class State:
 
 def read_state(table: Table) -> State:
     """The state: one consistent read of one item; an empty table has the empty state."""
-    item = table.get(STATE_KEY)
+    return decode_state(table.get(STATE_KEY))
+
+
+def decode_state(item: Item | None) -> State:
+    """The state in its item; that of an empty table where there is none."""
     return _decode(item) if item else State()
 
 

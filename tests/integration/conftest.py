@@ -17,6 +17,7 @@ from functions.api import composition as api_composition
 from functions.api.changes import ChangesAnswers
 from functions.api.handler import lambda_handler as api_handler
 from functions.api.incidents import IncidentAnswers
+from functions.api.page_cache import MAX_CACHE_BYTES, PageCache
 from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
 from functions.api.searches import SEARCH_SECONDS
@@ -35,6 +36,7 @@ from local.lambda_context import LambdaContext
 from local.simulator import Simulator, serve
 from shared import aws
 from shared.domain.retention import Retention
+from shared.store.keys import STATE_KEY
 from shared.store.table import Table
 from tests.contract.disturbed import CrashError, PausingPoll, crashing
 from tests.fakes import Clock, MemoryDynamoDB, MemorySNS, MemoryUpstream
@@ -209,7 +211,8 @@ def make_history() -> Callable[..., Any]:
 class Reader:
     """One container of the reader: its routes as the handler has them, over any client.
 
-    ``clock`` gives epoch seconds; ``search_seconds`` are counted on the ``monotonic`` clock.
+    ``clock`` gives epoch seconds; ``search_seconds`` are counted on the ``monotonic`` clock. ``cache_bytes``
+    is how large its page cache may become.
     """
 
     def __init__(
@@ -221,21 +224,24 @@ class Reader:
         retention: Retention | None = None,
         search_seconds: float = SEARCH_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        cache_bytes: int = MAX_CACHE_BYTES,
     ) -> None:
         table = Table(table_name, client=client)
+        cache = PageCache(max_bytes=cache_bytes)
         signer = Signer(table, clock=clock)
         walker = Walker(table, retention or Retention(0), search_seconds=search_seconds, monotonic=monotonic)
         self._app = APIGatewayRestResolver()
-        state = StateOfRequest(self._app, table)
+        state = StateOfRequest(self._app, lambda: table.get(STATE_KEY))
         requests = PageRequests(signer=signer, read_state=state.read, clock=clock)
         routes = Routes(
             self._app,
             state=state,
-            incidents=IncidentAnswers(requests, walker=walker),
+            incidents=IncidentAnswers(requests, walker=walker, cache=cache),
             unattributed=UnattributedAnswers(
                 requests,
                 table,
                 retention or Retention(0),
+                cache=cache,
                 search_seconds=search_seconds,
                 monotonic=monotonic,
             ),

@@ -13,6 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from functions.api import walker as walk_module
 from local.simulator import Simulator, SimulatorSettings, faults
 from local.template import load_template
+from shared.repeated_get import WORTH_A_CONNECTION, RepeatedGet
 from shared.store.table import Table
 from tests.fakes import Clock
 
@@ -48,6 +49,22 @@ def poll_something_new(service: Any, hours: int = 6) -> None:
     moment = service.simulator.clock() + 3600 * hours
     service.simulator.clock = lambda: moment
     assert service.poll()["new_incidents"] > 0
+
+
+def test_the_handler_reads_the_state_anew_however_often_it_is_asked(service: Any) -> None:
+    """Through the real handler: each answer costs one small read, also where its request is repeated, and a
+    poll's new state shows in the very next answer.
+    """
+    full = service.get(PAGES)
+    service.calls.clear()
+    for _ in range(3 * WORTH_A_CONNECTION):
+        again = service.get(PAGES)
+        assert operations(service) == ["GetItem"]
+        assert again.text == full.text
+    poll_something_new(service)
+    after = service.get(PAGES)
+    assert after.json["snapshot"]["sequence"] > full.json["snapshot"]["sequence"]
+    assert len(after.text) > len(full.text)
 
 
 @pytest.mark.parametrize(
@@ -509,6 +526,7 @@ def test_all_that_goes_wrong_is_a_problem(service: Any, monkeypatch: pytest.Monk
         raise RuntimeError("secret of the house")
 
     monkeypatch.setattr(Table, "get", fail)
+    monkeypatch.setattr(RepeatedGet, "__call__", fail)
     for path in (PAGES, CHANGES, "/employees/1/incidents", "/health"):
         answer = service.get(path)
         check(500, "internal_error", answer)
@@ -564,6 +582,8 @@ def test_a_large_employees_links_lead_to_the_end(service: Any, monkeypatch: pyte
     )
     whole = service.get(path)
     monkeypatch.setattr(walk_module, "MAX_EMPLOYEE_BYTES", 500)
+    # A container that was up has the whole page still.
+    service.forget_clients()
     url = f"https://host/stage{path}"
     ids: list[str] = []
     pages = 0

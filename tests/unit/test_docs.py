@@ -23,6 +23,7 @@ from botocore import xform_name
 
 from functions.api.health import assess_health
 from functions.api.page import MAX_PAGE_BYTES
+from functions.api.page_cache import MAX_CACHE_BYTES
 from functions.api.parameters import DEFAULT_LIMIT, MAX_LIMIT, parse_changes_parameters, parse_page_parameters
 from functions.api.problems import INTERNAL, PROBLEMS, InvalidParametersError
 from functions.api.routes import ALLOWED_METHODS
@@ -421,6 +422,7 @@ def test_every_type_is_documented_with_its_field() -> None:
         ("api.md", f"never over {round(MAX_PAGE_BYTES / 1e6)} MB, unless one employee alone is larger"),
         ("api.md", f"good for {CURSOR_SECONDS // 3600} hours from when the walk began"),
         ("architecture.md", f"up to {MAX_ATTEMPTS} attempts a source"),
+        ("architecture.md", f"(up to {MAX_CACHE_BYTES // 2**20} MiB in each container)"),
         ("architecture.md", f"a body over {MAX_BODY_BYTES // 2**20} MiB"),
         ("architecture.md", f"or of over {MAX_VALUES / 1e6:g} million values is given up"),
         ("architecture.md", f"Fetching may use {_FETCH_SHARE:.0%} of".replace("%", " %")),

@@ -1,0 +1,60 @@
+"""How much is read for a page follows what pages held; the odd employee does not count."""
+
+import random
+from math import ceil
+
+import pytest
+
+from functions.api.density import Density
+from functions.api.page import row_size, rows_size
+from shared.store.incidents import StoredIncident
+
+
+def taught(incidents_each: float, *, json_bytes: int = 180, pages: int = 20) -> Density:
+    density = Density()
+    for _ in range(pages):
+        density.learn(100, round(100 * incidents_each))
+        density.learn_sizes([StoredIncident("key", "low", "x" * json_bytes)] * round(100 * incidents_each))
+    return density
+
+
+@pytest.mark.parametrize("incidents_each", [1, 1.22, 1.73, 8, 50])
+@pytest.mark.parametrize("employees", [101, 501])
+def test_a_request_is_for_what_is_likely(incidents_each: float, employees: int) -> None:
+    """Of 100 employees and more it is within a tenth of what they have: the rest is for whole read units."""
+    items = taught(incidents_each).items_of(employees)
+    assert 0.95 <= items / (employees * incidents_each) <= 1.1
+
+
+@pytest.mark.parametrize("json_bytes", [100, 180, 700, 3_000])
+def test_a_request_fills_its_read_units(json_bytes: int) -> None:
+    """What is paid for is read: but for a tenth, and the item that would not fit any more."""
+    item_bytes = json_bytes + 142
+    for employees in range(1, 200, 7):
+        units = taught(1.5, json_bytes=json_bytes).items_of(employees) * item_bytes / 4096
+        assert units + item_bytes / 4096 >= 0.9 * ceil(units)
+
+
+def test_few_employees_with_very_many_incidents_make_no_difference() -> None:
+    """Where one page in six has an employee of 10,000, the others are read as if there were none."""
+    dice, density = random.Random(1), taught(1.5)  # noqa: S311 - no secret
+    for _ in range(60):
+        density.learn(100, 10_150 if dice.random() < 1 / 6 else 150)
+    assert density.items_of(101) == taught(1.5, pages=60).items_of(101)
+
+
+def test_small_pages_count_together() -> None:
+    """A hundred pages of one employee each say as much as one page of a hundred."""
+    small, large = Density(), Density()
+    for _ in range(10):
+        for number in range(100):
+            small.learn(1, 3 if number % 2 else 1)
+        large.learn(100, 200)
+    assert small.items_of(101) == large.items_of(101)
+
+
+def test_rows_are_measured_together_as_one_by_one() -> None:
+    """The size of many rows is the sum of theirs: pages are cut by either."""
+    rows = ['{"id":"a"}', '{"path":"C:\\\\x"}', "", "1"]
+    for count in range(len(rows) + 1):
+        assert rows_size(rows[:count]) == sum(map(row_size, rows[:count]))
