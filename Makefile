@@ -1,6 +1,6 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test unit e2e deploy cost lint format lock openapi fuzz soak build clean
+.PHONY: help setup run test unit e2e deploy cost bench load lint format lock openapi fuzz soak build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -52,6 +52,7 @@ lock: ## Compile pyproject.toml into the requirements files
 	@$(COMPILE) pyproject.toml --extra poller --extra local -c requirements-dev.txt -o requirements-local.txt
 	@$(COMPILE) --group emulator -o requirements-emulator.txt
 	@$(COMPILE) --group sam -o requirements-sam.txt
+	@$(COMPILE) --group bench -o requirements-bench.txt
 	@$(COMPILE) pyproject.toml -c requirements-dev.txt -o shared/requirements.txt
 	@.venv/bin/python -c '$(POLLER_EXTRA)' | $(COMPILE) - -c requirements-dev.txt -o functions/poller/requirements.txt
 
@@ -75,6 +76,15 @@ deploy: ## Check, build and deploy: ENV=dev, the first time UPSTREAM_BASE_URL=ht
 cost: ## Compute the tables of docs/cost.md
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python -m scripts.cost
+
+bench: build ## Measure everything and write docs/performance.md (some 15 minutes; LARGE=1: some 40)
+	@scripts/bootstrap.sh bench
+	@.venv/bin/python -m benchmarks $(if $(LARGE),--large)
+
+load: ## Let many clients at once ask `make run` for half a minute, and write it into docs/performance.md
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh bench
+	@.venv/bin/python -m benchmarks.load
 
 build: setup ## Build what is deployed, into .aws-sam
 	@$(WITH_TOOLS) sam build
