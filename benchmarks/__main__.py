@@ -16,6 +16,7 @@ from benchmarks.page import PAGE, render_page
 from benchmarks.results import SECTIONS, load, save
 from local.processes import PROJECT_PATH
 from local.terminal import say
+from scripts.cost import write_page as write_cost
 
 _BENCH_PYTHON = PROJECT_PATH / ".tools/bench/bin/python"
 
@@ -44,10 +45,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def make_pages() -> None:
-    """docs/performance.md with its pictures, of all that was ever measured."""
+    """docs/performance.md with its pictures, and docs/cost.md, of all that was ever measured."""
     subprocess.run([_BENCH_PYTHON, "-m", "benchmarks.plots"], cwd=PROJECT_PATH, check=True)  # noqa: S603 - ours
-    PAGE.write_text(render_page(load()), "utf-8")
-    say(f"written: {PAGE.relative_to(PROJECT_PATH)}")
+    results = load()
+    PAGE.write_text(render_page(results), "utf-8")
+    if set(SECTIONS) <= results.keys():
+        write_cost()
+    say(f"written: {PAGE.relative_to(PROJECT_PATH)}, docs/cost.md")
 
 
 def _keep_large(earlier: dict[str, Any] | None, measured: dict[str, Any]) -> dict[str, Any]:
