@@ -1,7 +1,7 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run sam-local test unit e2e deploy erase cost lint scan audit format lock openapi fuzz soak \
-	build clean
+.PHONY: help setup run sam-local test unit e2e deploy erase cost bench load lint scan audit format lock openapi \
+	fuzz soak build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -70,6 +70,7 @@ lock: ## Compile pyproject.toml into the requirements files
 	@$(COMPILE) --group emulator -o requirements-emulator.txt
 	@$(COMPILE) --group sam -o requirements-sam.txt
 	@$(COMPILE) --group scan -o requirements-scan.txt
+	@$(COMPILE) --group bench -o requirements-bench.txt
 	@$(COMPILE) pyproject.toml -c requirements-dev.txt -o shared/requirements.txt
 	@.venv/bin/python -c '$(POLLER_EXTRA)' | $(COMPILE) - -c requirements-dev.txt -o functions/poller/requirements.txt
 
@@ -97,6 +98,15 @@ erase: ## Forget one employee: EMPLOYEE=4506 ENV=dev (or TABLE_NAME=… RETENTIO
 cost: ## Compute the tables of docs/cost.md
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python -m scripts.cost
+
+bench: build ## Measure everything and write docs/performance.md (some 15 minutes; LARGE=1: some 40)
+	@scripts/bootstrap.sh bench
+	@.venv/bin/python -m benchmarks $(if $(LARGE),--large)
+
+load: ## Let many clients at once ask `make run` for half a minute, and write it into docs/performance.md
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh bench
+	@.venv/bin/python -m benchmarks.load
 
 build: setup ## Build what is deployed, into .aws-sam
 	@$(WITH_TOOLS) .venv/bin/python -m scripts.build

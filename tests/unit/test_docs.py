@@ -653,7 +653,8 @@ def test_every_relative_link_leads_somewhere() -> None:
 def files_named(text: str) -> set[str]:
     """Paths of this project that a page names in backticks, globs left out."""
     named = re.findall(
-        r"`((?:docs|functions|local|scripts|shared|tests|events)/[\w/.-]*|[\w-]+\.(?:py|toml|yaml))`", text
+        r"`((?:benchmarks|docs|functions|local|scripts|shared|tests|events)/[\w/.-]*|[\w-]+\.(?:py|toml|yaml))`",
+        text,
     )
     return {path for path in named if "*" not in path}
 

@@ -1,0 +1,45 @@
+"""The same work done by others: all 2,100 incidents, by this reader and by a stand-in of the first
+version.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data import Past, make_table
+from benchmarks.dynamodb import serve
+from benchmarks.functions import make_environment
+from benchmarks.subject import Subject, measure_in_turn
+from local.processes import PROJECT_PATH
+from local.simulator import INCIDENT_TYPES
+
+INCIDENTS = 2_100
+BENCH_PYTHON: Path = PROJECT_PATH / ".tools/bench/bin/python"
+_ROUNDS = 15
+_TIMES = 10
+
+
+def run() -> dict[str, Any]:
+    """CPU and wall time of all incidents once."""
+    past = Past(INCIDENTS)
+    memory = {
+        "records": {
+            kind: past.texts(kind, newest=INCIDENTS // len(INCIDENT_TYPES)) for kind in INCIDENT_TYPES
+        },
+        "identities": past.identities(),
+    }
+    with serve(make_table(past)) as server:
+        environment = make_environment("ApiFunction", server.url)
+        measured = measure_in_turn(
+            {
+                "reader": Subject(
+                    "benchmarks.readers", "walk_with_reader", {"limit": 500}, environment=environment
+                ),
+                "first_version": Subject("benchmarks.first_version", "answer_from_memory", memory),
+                "first_version_flask": Subject(
+                    "benchmarks.first_version", "answer_through_flask", memory, python=BENCH_PYTHON
+                ),
+            },
+            rounds=_ROUNDS,
+            times=_TIMES,
+        )
+    return {"incidents": INCIDENTS, "peers": {name: each.to_json() for name, each in measured.items()}}

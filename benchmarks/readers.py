@@ -1,0 +1,130 @@
+"""What is measured of reading, for processes of its own (`subject.py`): the real reader, and floors below it.
+
+What is imported here is in the memory that is measured, so it is little.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPConnection
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.functions import TABLE_NAME, Reader, make_event, read_header
+from benchmarks.subject import Work
+
+# Emulators want a signature and do not check it.
+_HEADERS = {
+    "Content-Type": "application/x-amz-json-1.0",
+    "X-Amz-Date": "20260101T000000Z",
+    "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request,"
+    " SignedHeaders=host;x-amz-date;x-amz-target, Signature=0",
+}
+
+
+def call_dynamodb(connection: HTTPConnection, operation: str, body: str) -> bytes:
+    """The answer of an emulator, past every client; raises RuntimeError if it refuses."""
+    target = {"X-Amz-Target": f"DynamoDB_20120810.{operation}"}
+    connection.request("POST", "/", body, _HEADERS | target)
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status != 200:
+        raise RuntimeError(f"{operation}: {answer.decode()[:200]}")
+    return answer
+
+
+def make_advance(endpoint_url: str) -> Callable[[], None]:
+    """Moves the state on to a later sequence, of an entry that is not there: no page is the same page
+    again.
+    """
+
+    def advance() -> None:
+        # A connection of its own each time: an emulator closes one that is idle for long.
+        connection = HTTPConnection(urlsplit(endpoint_url).netloc)
+        body = {
+            "TableName": TABLE_NAME,
+            "Key": {"pk": {"S": "STATE"}, "sk": {"S": "STATE"}},
+            "UpdateExpression": "SET #projected = :sequence",
+            "ExpressionAttributeNames": {"#projected": "projected"},
+            "ExpressionAttributeValues": {":sequence": {"N": str(time.time_ns() // 1000)}},
+        }
+        call_dynamodb(connection, "UpdateItem", json.dumps(body))
+        connection.close()
+
+    return advance
+
+
+def ask_reader(
+    path: str,
+    queries: list[str],
+    *,
+    again: bool = False,
+    headers: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> Work:
+    """The reader's handler, one query string after the other; at a later snapshot each time but ``again``."""
+    reader = Reader()
+    events = cycle([make_event(path, query, headers) for query in queries])
+    before = _nothing if again else make_advance(os.environ["AWS_ENDPOINT_URL_DYNAMODB"])
+    return Work(lambda: len(reader.call(next(events), status=status)["body"]), before)
+
+
+def ask_for_the_same(path: str, query: str, *, alone: bool) -> Work:
+    """A client that has the page already; got anew each time unless it is ``alone``: nobody changes it."""
+    reader = Reader()
+    event: dict[str, Any] = {}
+
+    def get_page() -> None:
+        if not (alone and event):
+            etag = read_header(reader.get(path, query), "ETag")
+            event.update(make_event(path, query, {"If-None-Match": etag}))
+
+    # As many bytes as a status, so that it is not taken for a run that did nothing.
+    return Work(lambda: len(str(reader.call(event, status=304)["statusCode"])), get_page)
+
+
+def write_page(to: str, limit: int) -> Work:
+    """Writes the reader's answer into a file, for whoever is to give the same."""
+    reader = Reader()
+    return Work(lambda: Path(to).write_text(reader.get("/incidents", f"limit={limit}")["body"], "utf-8"))
+
+
+def walk_with_reader(limit: int, at_most: int | None = None) -> Work:
+    """All pages of one walk, or the first few, at a later snapshot each time."""
+    reader = Reader()
+    return Work(
+        lambda: reader.walk(limit, at_most=at_most)[1],
+        make_advance(os.environ["AWS_ENDPOINT_URL_DYNAMODB"]),
+    )
+
+
+def query_with_boto3(bodies: list[str]) -> Work:
+    """A client of boto3 as it comes that makes the same queries."""
+    import boto3
+
+    client = boto3.client("dynamodb")
+    requests = [json.loads(body) for body in bodies]
+    return Work(lambda: sum(len(client.query(**request)["Items"]) for request in requests))
+
+
+def parse_json(texts: list[str]) -> Work:
+    """The answers to the queries as JSON and no more."""
+    encoded = [text.encode() for text in texts]
+    return Work(lambda: sum(len(json.loads(each)["Items"]) for each in encoded))
+
+
+def answer_constant(text: str) -> Work:
+    """A handler that asks nobody."""
+
+    def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
+        return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": text}
+
+    event = make_event("/incidents")
+    return Work(lambda: len(handler(event, None)["body"]))
+
+
+def _nothing() -> None:
+    pass
