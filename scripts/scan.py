@@ -63,7 +63,7 @@ NO_SECRETS = (
         "tests/*", "Basic Auth Credentials", "a made up password that must not be logged", "reader:hush@"
     ),
     Allowed("local/emulator.py", KEYWORD, "the emulator takes any", "nosec B105 - the emulator takes any"),
-    Allowed("benchmarks/functions.py", KEYWORD, "the name of a secret", '"UPSTREAM_SECRET_ARN": "upstream"'),
+    Allowed("benchmarks/functions.py", KEYWORD, "the name of a secret", '": "upstream",$'),
     Allowed("functions/poller/composition.py", KEYWORD, "a type", '"SecretsManagerClient | None"'),
     Allowed("docs/api.md", KEYWORD, "an example of a token that signs nothing", '"next_token": '),
     Allowed(

@@ -41,10 +41,8 @@ RULES = [
     Rule("shared/domain", only=(*sys.stdlib_module_names, "shared.domain")),
     Rule("shared/store", never=("functions", "requests", "urllib3", "aws_lambda_powertools")),
     # The layer brings neither requests nor urllib3; boto3 adds to each cold start (decision 0013).
-    Rule(
-        "shared", never=("functions", "local", "tests", "benchmarks", "requests", "urllib3", "boto3", DYNAMIC)
-    ),
-    Rule("functions", never=("local", "tests", "benchmarks", "boto3", DYNAMIC)),
+    Rule("shared", never=("functions", *_NEVER_DEPLOYED, "requests", "urllib3", "boto3", DYNAMIC)),
+    Rule("functions", never=(*_NEVER_DEPLOYED, "boto3", DYNAMIC)),
     Rule("functions/api", never=("functions.poller", "requests", "urllib3")),
     Rule("functions/poller", never=("functions.api",)),
     Rule("local", never=("tests", "benchmarks")),
