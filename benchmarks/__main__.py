@@ -23,14 +23,7 @@ _BENCH_PYTHON = PROJECT_PATH / ".tools/bench/bin/python"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the sections; the exit status is 0."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    # The load has a command of its own.
-    measurable = [name for name in SECTIONS if name != "load"]
-    parser.add_argument("sections", nargs="*", choices=[*measurable, "page"], default=measurable)
-    parser.add_argument(
-        "--large", action="store_true", help="also 1,000,000 incidents, and windows of 700,000"
-    )
-    options = parser.parse_args(arguments)
+    options = parse_arguments(arguments)
     runs = _sections(large=options.large)
     for name in options.sections:
         if name in runs:
@@ -42,6 +35,22 @@ def main(arguments: Sequence[str]) -> int:
             say(f"  {time.monotonic() - began:.0f} s")
     make_pages()
     return 0
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """``sections``, all if none is named, and ``large``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    # The load has a command of its own.
+    measurable = [name for name in SECTIONS if name != "load"]
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"{', '.join(measurable)}, or page")
+    parser.add_argument(
+        "--large", action="store_true", help="also 1,000,000 incidents, and windows of 700,000"
+    )
+    options = parser.parse_args(arguments)
+    if unknown := set(options.sections) - {*measurable, "page"}:
+        parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    options.sections = options.sections or measurable
+    return options
 
 
 def make_pages() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import results
+from benchmarks.__main__ import parse_arguments
 from benchmarks.budgets import BUDGETS, judge
 from benchmarks.data import Past, make_table
 from benchmarks.dynalite import make_client
@@ -214,6 +215,16 @@ def test_events_are_as_the_gateway_makes_them() -> None:
     assert event["multiValueQueryStringParameters"] == {"type": ["denial", "misuse"]}
     assert read_next_cursor('{"incidents":{"1":{}},"next_cursor":"a_b","has_more":true}') == "a_b"
     assert read_next_cursor('{"incidents":{},"next_cursor":null,"has_more":false}') is None
+
+
+def test_without_a_section_all_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """But the load, which is `make load`; a section that is not there is told, and nothing is measured."""
+    assert [*parse_arguments([]).sections, "load"] == list(results.SECTIONS)
+    assert parse_arguments(["page"]).sections == ["page"]
+    assert parse_arguments(["scale", "--large"]).large
+    with pytest.raises(SystemExit):
+        parse_arguments(["reading", "writing"])
+    assert "no such section: writing" in capsys.readouterr().err
 
 
 def test_what_locust_counts_is_told_in_short() -> None:
