@@ -1,9 +1,10 @@
 """What a route answers with, and the headers that go with data (RFC 9110, RFC 8288)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from shared.domain.rfc3339 import parse_rfc3339
@@ -15,14 +16,13 @@ CACHE_CONTROL = "private, no-cache"
 VARY = "Accept, Accept-Encoding"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Status, body and headers; ``X-Request-Id`` is added to all of them alike."""
 
     body: str
     content_type: str
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 def data_headers(state: State, *, now: float) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from functions.api import formats
 from functions.api.answer import Answer, data_headers, link_to_next, validators
@@ -26,8 +26,7 @@ _MAX_BYTES = 5_000_000
 READ_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class ChangesRequest:
+class ChangesRequest(NamedTuple):
     """A stretch of the feed, so far as it can be told from the state alone."""
 
     state: State

@@ -1,14 +1,13 @@
 """What the reader is told by its environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.configuration import required, retention, whole_number
 from shared.domain.retention import Retention
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderConfiguration:
+class ReaderConfiguration(NamedTuple):
     """``poll_interval_seconds`` is the schedule's: health is judged by it."""
 
     table_name: str

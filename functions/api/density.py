@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Sequence
 from math import ceil
-from statistics import fmean
 
 from shared.store.incidents import StoredIncident
 
@@ -59,6 +58,7 @@ class Density:
         bytes_each = self._json_bytes / self._items + _BYTES_BESIDE_JSON
         samples = sorted(self._incidents_each)
         ends = len(samples) // 4
-        likely = employees * fmean(samples[ends : len(samples) - ends]) * bytes_each / _READ_UNIT_BYTES
+        middle = samples[ends : len(samples) - ends]
+        likely = employees * sum(middle) / len(middle) * bytes_each / _READ_UNIT_BYTES
         units = max(1, ceil(max(likely * (1 - _MAY_LACK), likely * (1 + _MAY_EXCEED) - 1)))
         return max(1, int(units * _READ_UNIT_BYTES * (1 - _KEPT_FREE) / bytes_each))

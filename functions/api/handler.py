@@ -1,5 +1,10 @@
 """The reader's Lambda: one answer for each request that API Gateway lets through."""
 
+import gc
+
+# Importing makes tens of thousands of objects, and all of them stay: there is no garbage to look for.
+gc.disable()
+
 import os
 from typing import Any
 
@@ -14,6 +19,9 @@ if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
     # In Lambda, which starts a function at full speed whatever its memory is, and may keep what it has made
     # by then as a snapshot.
     built(logger)
+
+gc.freeze()
+gc.enable()
 
 
 @logger.inject_lambda_context

@@ -1,8 +1,8 @@
 """Pages as they were read, for whoever asks for the same one again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from sys import getsizeof
+from typing import NamedTuple
 
 from functions.api.page_requests import PageRequest
 from functions.api.walk import Position
@@ -15,8 +15,7 @@ _MAX_PAGE_SHARE = 4
 _BYTES_BESIDE_ROWS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedPage:
+class RenderedPage(NamedTuple):
     """A page's rows as JSON (an object or a list), and where the next page begins; None at the end.
 
     Nothing of it depends on who asks, nor on when: ages, cursors and envelopes are made for each request.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from functions.api.answer import data_headers, validators
 from functions.api.negotiation import make_etag
@@ -18,8 +18,7 @@ _RENDERER = 1
 _HOUR = 3600
 
 
-@dataclass(frozen=True, slots=True)
-class PageRequest:
+class PageRequest(NamedTuple):
     """One page, so far as it can be told from the state alone.
 
     ``began_at`` is when its walk began (epoch seconds). ``etag`` is of all that the page depends on: who has

@@ -5,9 +5,9 @@ A misspelt filter that returned everything would be a security bug.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from functions.api.problems import InvalidParametersError, ParameterFault
 from shared.domain.filters import Filters
@@ -29,8 +29,7 @@ _NEVER = Decimal(10**10)
 type Query = Mapping[str, Sequence[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class PageParameters:
+class PageParameters(NamedTuple):
     """What one page of a walk is asked for; ``limit`` is None where the client did not say."""
 
     limit: int | None
@@ -38,8 +37,7 @@ class PageParameters:
     filters: Filters
 
 
-@dataclass(frozen=True, slots=True)
-class ChangesParameters:
+class ChangesParameters(NamedTuple):
     """What a reader of the journal asks for."""
 
     limit: int

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from functions.api.searches import UnfinishedSearchError
 from shared.domain.cursor import ExpiredCursorError, InvalidCursorError, MismatchedCursorError
@@ -12,8 +12,7 @@ from shared.domain.token import ExpiredTokenError, InvalidTokenError
 CONTENT_TYPE = "application/problem+json"
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterFault:
+class ParameterFault(NamedTuple):
     """What is wrong with one parameter, and what is allowed."""
 
     parameter: str
@@ -48,14 +47,13 @@ class NotAcceptableError(Exception):
     """The client accepts none of the forms in which this is served."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemKind:
+class ProblemKind(NamedTuple):
     """How an exception is told to clients. ``code`` is stable: clients may rely on it."""
 
     status: int
     code: str
     title: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 PROBLEMS: Mapping[type[Exception], ProblemKind] = MappingProxyType(

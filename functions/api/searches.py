@@ -1,7 +1,7 @@
 """Searches that found nothing in time, kept for a client that asks again."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from copy import replace
 
 from functions.api.walk import PageKey, Walk
 

@@ -1,13 +1,12 @@
 """What is walked over, and where a page of it begins."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.domain.filters import NO_FILTERS, Filters
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What a walk sees: all that was laid out up to ``sequence``, retention judged at ``as_of`` (epoch s).
 
     ``complete`` says whether the poll before the walk took every source in.
@@ -19,8 +18,7 @@ class Snapshot:
     as_of: int
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(NamedTuple):
     """What is walked over: a snapshot, filtered; one employee's incidents or everybody's, or with
     ``unattributed`` those that nobody is known to have yet.
 
@@ -42,8 +40,7 @@ class Walk:
         return "/incidents" if self.employee_id is None else f"/employees/{self.employee_id}/incidents"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a page begins: at a sort key, and if that is in the middle of an employee with their counts.
 
     ``counts`` is how many incidents of each priority the employee has in all.
@@ -53,8 +50,7 @@ class Position:
     counts: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PageKey:
+class PageKey(NamedTuple):
     """One page of one walk: where it begins (a sort key, None at the beginning) and how large it may be."""
 
     walk: Walk

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from typing import NamedTuple
 
 from functions.api.density import Density
 from functions.api.page import MAX_PAGE_BYTES, MAX_REQUEST_ITEMS, row_size, rows_size
@@ -30,8 +31,7 @@ MAX_EMPLOYEE_BYTES = 4_900_000
 _CLOSE_REQUESTS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """Employees in the order of their ids, and where the next page begins; None at the end."""
 
     groups: list[EmployeeGroup]

@@ -1,7 +1,7 @@
 """What the poller is told by its environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from functions.poller.metrics import DEFAULT_NAMESPACE
@@ -12,8 +12,7 @@ from shared.domain.retention import Retention
 NOTIFICATIONS_OFF = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class PollerConfiguration:
+class PollerConfiguration(NamedTuple):
     """``upstream_secret`` is the name or ARN of a secret with ``username`` and ``password``.
 
     ``notification_topic`` is the ARN of an SNS topic, or empty; ``notify_priorities`` are the priorities that

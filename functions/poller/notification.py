@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.domain.exact_json import JsonNumber, JsonValue, render
 from shared.domain.incident import PRIORITIES, Incident
@@ -12,8 +12,7 @@ from shared.domain.journal import Attributed, Entry, Unattributed
 MAX_INCIDENTS = 250
 
 
-@dataclass(frozen=True, slots=True)
-class Notable:
+class Notable(NamedTuple):
     """An incident that somebody is to be told of, and its place in the journal.
 
     ``employee_id`` is None while nobody knows it.
@@ -25,8 +24,7 @@ class Notable:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What is published: a subject line, a JSON body, and the highest priority in it, to filter by."""
 
     subject: str

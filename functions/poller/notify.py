@@ -1,10 +1,9 @@
 """Publishing new incidents at or above a priority, each once as far as SNS and crashes allow."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import batched
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -36,8 +35,7 @@ class Topic:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """How many incidents were published; ``error`` is the name of the error that ended it, if one did."""
 
     incidents: int = 0

@@ -3,10 +3,11 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -317,8 +318,7 @@ class _Attempt:
     committed: Sequence[Decision] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _LookUp:
+class _LookUp(NamedTuple):
     """Which ids of a window the store does not have, and how many it was asked for."""
 
     new_ids: set[str]

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from copy import replace
 from math import ceil
+from typing import NamedTuple
 
 from functions.poller.gaps import may_have_missed
 from functions.poller.upstream import Answer, Upstream, UpstreamError
@@ -22,8 +23,7 @@ _REFUSALS_ENOUGH = 2
 _UNAUTHORIZED = 401
 
 
-@dataclass(frozen=True, slots=True)
-class TakenSources:
+class TakenSources(NamedTuple):
     """What could be taken, and how each source did."""
 
     windows: Mapping[str, Window]

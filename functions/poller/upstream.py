@@ -3,9 +3,8 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -30,8 +29,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 425, 429})
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A source's answer, parsed. ``latency_ms`` is of the attempt that succeeded."""
 
     value: JsonValue

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.domain.exact_json import JsonNumber, JsonValue, members
 from shared.domain.incident import Incident, canonical_employee_id, canonical_ip
@@ -12,8 +12,7 @@ class MalformedIdentitiesError(ValueError):
     """The answer is not a map of addresses to employee ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identities:
+class Identities(NamedTuple):
     """Which employee has which IP address, as the upstream said at one moment.
 
     ``digest`` tells two states apart: it is over the content, whatever its order.

@@ -1,14 +1,13 @@
 """One line of the changes feed: an incident as the journal took it in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.domain.exact_json import JsonNumber, JsonValue
 from shared.domain.incident import Incident
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """An attributed incident, the sequence of the entry that says so, and when that was committed.
 
     ``ingested_at`` is RFC 3339.

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.domain.filters import Filters
 from shared.domain.signing import FindKey, InvalidSignatureError, SigningKey, sign, verify
@@ -24,8 +23,7 @@ class ExpiredCursorError(ValueError):
     """The cursor was good once; the walk has to begin anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(NamedTuple):
     """A walk under way.
 
     ``route`` is the path that the walk is over, ``filters`` what it asked for. ``snapshot`` is the sequence

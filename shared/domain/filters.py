@@ -1,15 +1,13 @@
 """Which incidents a request is about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.domain.incident import Incident
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(NamedTuple):
     """``priorities`` and ``types`` in the order of their definition, empty for all; ``since`` and ``until``
     as decimal texts of epoch seconds, ``since <= timestamp < until``, None for no bound.
 

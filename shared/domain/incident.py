@@ -4,9 +4,9 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
+from typing import NamedTuple
 
 from shared.domain.exact_json import (
     JsonNumber,
@@ -61,8 +61,7 @@ class RejectedRecordError(ValueError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(NamedTuple):
     """One normalised upstream record, before anybody decided whose it is.
 
     ``timestamp`` is the exact text of the upstream (epoch seconds, up to seven decimals). Just one of

@@ -7,9 +7,8 @@ needs nothing else. Its text is final: later versions of the code read what earl
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from itertools import batched
-from typing import cast
+from typing import NamedTuple, cast
 
 from shared.domain.exact_json import JsonNumber, JsonValue, parse, render
 from shared.domain.incident import Incident
@@ -25,8 +24,7 @@ class UnknownOutcomeError(Exception):
     """A later version of the code committed what this one must not guess at: a deployment is under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attributed:
+class Attributed(NamedTuple):
     """An incident and whose it is. ``was_unattributed``: it waited for that in an earlier entry."""
 
     incident: Incident
@@ -39,8 +37,7 @@ class Attributed:
         return self.incident.id
 
 
-@dataclass(frozen=True, slots=True)
-class Unattributed:
+class Unattributed(NamedTuple):
     """A valid incident whose IP nobody is known to have yet."""
 
     incident: Incident
@@ -51,8 +48,7 @@ class Unattributed:
         return self.incident.id
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """A record that can't be an incident: why, and its JSON text (the first 4,096 characters)."""
 
     id: str
@@ -67,8 +63,7 @@ class Rejected:
         return self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Traces:
+class Traces(NamedTuple):
     """Where a record is found that is to be erased.
 
     ``timestamp`` is the incident's exact text, empty for a record that was rejected. ``places`` are the
@@ -80,8 +75,7 @@ class Traces:
     places: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Erased:
+class Erased(NamedTuple):
     """A record that must be forgotten, but for its id: whoever serves it again is told that it is known.
 
     In the entry that erases it, ``traces`` say where it is; they go, too, once nobody can bring it back. In
@@ -100,8 +94,7 @@ class Erased:
 type Decision = Attributed | Unattributed | Rejected | Erased
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """What the whole store holds after an entry: absolute, so that a replay adds nothing twice."""
 
     incidents: int = 0
@@ -121,7 +114,7 @@ class Totals:
 
     def to_text(self) -> str:
         """As JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(self._asdict(), separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> "Totals":
@@ -130,8 +123,7 @@ class Totals:
         return cls(incidents=value["incidents"], unattributed=value["unattributed"])
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One item of the journal.
 
     ``committed_at`` is RFC 3339. ``attributed_with`` is the digest of the identities that every record

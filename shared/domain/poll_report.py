@@ -1,8 +1,9 @@
 """What a poll says of itself and of each source: what `/health` and the alarms live on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from copy import replace
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from shared.domain.incident import INCIDENT_TYPES
 
@@ -12,8 +13,7 @@ ALL_SOURCES = (IDENTITIES_SOURCE, *INCIDENT_TYPES)
 type SourceState = Literal["fresh", "stale", "never_taken"]
 
 
-@dataclass(frozen=True, slots=True)
-class PollError:
+class PollError(NamedTuple):
     """Why something failed: a class for counting, the HTTP status if there was one, and one sentence.
 
     Never a URL, a credential, a record or a traceback. ``at`` is epoch seconds.
@@ -25,8 +25,7 @@ class PollError:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReport:
+class SourceReport(NamedTuple):
     """One source, as of the last poll.
 
     ``records``, ``rejected`` and ``too_old`` are gauges of the last window that was taken, ``newest`` is how
@@ -71,8 +70,7 @@ class SourceReport:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PollReport:
+class PollReport(NamedTuple):
     """The last poll. A poll succeeds when it took at least one source of incidents in and stored it.
 
     ``last_error`` is None after a success. ``identities_digest`` is of the identities last fetched, at
@@ -85,9 +83,7 @@ class PollReport:
     consecutive_failures: int = 0
     last_error: PollError | None = None
     identities_digest: str = ""
-    sources: Mapping[str, SourceReport] = field(
-        default_factory=lambda: {source: SourceReport() for source in ALL_SOURCES}
-    )
+    sources: Mapping[str, SourceReport] = MappingProxyType(dict.fromkeys(ALL_SOURCES, SourceReport()))
 
     @property
     def rejected(self) -> int:
@@ -116,7 +112,11 @@ class PollReport:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        sources = {
+            source: report._asdict() | {"last_error": _to_json(report.last_error)}
+            for source, report in self.sources.items()
+        }
+        return self._asdict() | {"last_error": _to_json(self.last_error), "sources": sources}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "PollReport":
@@ -126,6 +126,10 @@ class PollReport:
         return cls(
             **_known(cls, value) | {"last_error": _poll_error(value.get("last_error")), "sources": known}
         )
+
+
+def _to_json(error: PollError | None) -> dict[str, Any] | None:
+    return error._asdict() if error else None
 
 
 def _poll_error(value: Mapping[str, Any] | None) -> PollError | None:
@@ -141,6 +145,5 @@ def _source_report(value: Mapping[str, Any] | None) -> SourceReport:
     )
 
 
-def _known(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:
-    names = {each.name for each in fields(cls)}
-    return {name: each for name, each in value.items() if name in names}
+def _known(cls: type[NamedTuple], value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: each for name, each in value.items() if name in cls._fields}

@@ -1,7 +1,7 @@
 """How long things are kept, counted from when they happened."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 _DAY = 86_400
 # A walk that began just before an incident grew too old goes on for up to 24 hours: what it may still
@@ -9,8 +9,7 @@ _DAY = 86_400
 _GRACE = 2 * _DAY
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(NamedTuple):
     """Keep what is up to ``days`` old; 0 keeps everything."""
 
     days: int = 0

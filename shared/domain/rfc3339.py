@@ -10,8 +10,8 @@ def format_rfc3339(epoch_seconds: float) -> str:
 
 def parse_rfc3339(text: str) -> float:
     """Epoch seconds of a text that :func:`format_rfc3339` wrote; raises ValueError for any other."""
-    seconds = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
-    # strptime also takes other cases, other digits and missing zeros.
+    seconds = datetime.fromisoformat(text).timestamp()
+    # fromisoformat also takes other zones, fractions, dates alone and letters for the T.
     if format_rfc3339(seconds) != text:
         raise ValueError(f"not a time as this service writes it: {text!r}")
     return seconds

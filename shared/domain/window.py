@@ -3,9 +3,9 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
 from decimal import Decimal
 from heapq import nlargest
+from typing import NamedTuple
 
 from shared.domain.exact_json import JsonValue, members
 from shared.domain.incident import Incident, RejectedRecordError, normalise, rejected_id, write_rejected
@@ -25,8 +25,7 @@ class MalformedWindowError(ValueError):
     """The source's answer is not ``{"results": [...]}``: it is not taken at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """One source's answer: by id what can be an incident and what can't, and how many are past their time.
 
     ``records`` counts what was served, equal records and too old ones included; ``past`` is how the ids of

@@ -1,7 +1,7 @@
 """The journal as readers of the changes feed get it: attributed incidents, in the order of commits."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.domain.change import Change
 from shared.domain.journal import Attributed
@@ -25,8 +25,7 @@ class OutOfTimeError(Exception):
         self.place = place
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The next decision to read: a sequence, and a position among that entry's decisions. Neither changes."""
 
     sequence: int

@@ -1,7 +1,7 @@
 """Committing what a poll decided: an entry after the other, each laid out before the next."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.domain.journal import Decision, Entry, Totals, split_decisions
 from shared.domain.retention import Retention
@@ -12,8 +12,7 @@ from shared.store.state import State
 from shared.store.table import Table
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """What went in: the decisions, the last sequence, the totals after it.
 
     ``postponed`` decisions found no time; the next poll decides on their records anew. ``superseded``:

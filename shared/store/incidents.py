@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from shared.domain.filters import NO_FILTERS, Filters
@@ -30,8 +29,7 @@ class StoredIncident(NamedTuple):
         return employee_of(self.sort_key)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of sort keys, both ends included."""
 
     low: str = FIRST

@@ -1,6 +1,6 @@
 """How far people have been told of new incidents: a pointer into the journal, and who is telling just now."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.store.keys import NOTIFIED_KEY
 from shared.store.table import Item, Table
@@ -10,8 +10,7 @@ _LONGEST_LEASE_SECONDS = 1_800
 _NAMES = {"#sequence": "sequence", "#position": "position"}
 
 
-@dataclass(frozen=True, slots=True)
-class Notified:
+class Notified(NamedTuple):
     """All entries up to ``sequence`` are dealt with, and of the next one the first ``position`` decisions."""
 
     sequence: int

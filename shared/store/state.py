@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.domain.journal import Entry, Erased, Totals
 from shared.domain.poll_report import PollReport
@@ -14,8 +14,7 @@ _FAR_AHEAD_SECONDS = 3600
 _REPORT_TRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What the reader serves from: the last sequence laid out, and the last poll's report.
 
     ``projected`` is 0 before the first poll that took anything in; ``committed_at`` is empty until then.
@@ -25,14 +24,14 @@ class State:
 
     projected: int = 0
     committed_at: str = ""
-    totals: Totals = field(default_factory=Totals)
+    totals: Totals = Totals()
     attributed_with: str = ""
     erased: int = 0
     settled: int = 0
     polls: int = 0
     successful_updates: int = 0
     failed_updates: int = 0
-    report: PollReport = field(default_factory=PollReport)
+    report: PollReport = PollReport()
 
 
 def read_state(table: Table) -> State:

@@ -156,6 +156,42 @@ def test_a_built_handler_imports_in_a_bare_python(built: Path, function: str, na
             assert any(home.is_relative_to(it) for it in (package, layer, standard_library)), (module, origin)
 
 
+STARTED = """
+import gc, importlib, json, sys
+sys.path[:0] = sys.argv[2:]
+importlib.import_module(sys.argv[1])
+print(json.dumps([sorted(sys.modules), gc.isenabled(), gc.get_freeze_count()]))
+"""
+
+# A start is mostly imports. What they were when this was written, and some: with another feature it may be
+# more, but nobody adds to it without noticing.
+MODULES = {"api": 545, "poller": 535}
+NEVER = {"boto3", "s3transfer", "pydantic", "aws_xray_sdk", "statistics", "unittest", "xml.etree"}
+NEVER_FOR = {"api": {"requests", "sqlite3"}, "poller": {"aws_lambda_powertools.event_handler", "asyncio"}}
+
+
+@pytest.mark.parametrize(("function", "name"), FUNCTIONS.items())
+def test_a_handler_starts_with_few_modules_and_a_collector_that_leaves_them_alone(
+    built: Path, function: str, name: str
+) -> None:
+    """Nothing is imported for nothing, and what was is not looked through for garbage later on."""
+    done = subprocess.run(  # noqa: S603 - our own interpreter and artifacts
+        [
+            *(sys._base_executable, "-I", "-S", "-B", "-c", STARTED),
+            *(f"functions.{name}.handler", built / function, built / "SharedLayer/python"),
+        ],
+        env={"POWERTOOLS_SERVICE_NAME": name, "POWERTOOLS_METRICS_NAMESPACE": "test"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules, is_collecting, left_alone = json.loads(done.stdout)
+    assert not (NEVER | NEVER_FOR[name]).intersection(modules)
+    assert len(modules) <= MODULES[name]
+    assert is_collecting
+    assert left_alone > 10_000
+
+
 IN_LAMBDA = """
 import importlib, sys
 sys.path[:0] = sys.argv[2:]

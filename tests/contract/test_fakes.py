@@ -2,7 +2,6 @@
 writes, the same refusals.
 """
 
-import dataclasses
 import json
 import random
 import secrets
@@ -217,7 +216,7 @@ def test_whatever_the_poller_writes_is_the_same_on_both(
             store_digests(each, "probing", {sequence: b"d" * 12}, sequence=sequence)
             answers.append(dict(read_digests(each, "probing")))
         answers += [record_attributed_with(each, "x", at=at) for at in (2, 3)]
-        answers.append(dataclasses.asdict(read_state(each)))
+        answers.append(read_state(each))
         each.delete_many([("IDENTITIES", "LATEST"), ("IDENTITIES", "never")])
         answers.append(read_identities(each))
         return answers

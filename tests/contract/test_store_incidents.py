@@ -7,7 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

@@ -1,6 +1,6 @@
 """The journal takes each sequence once; the state moves on by one, and its reports only forward in time."""
 
-import dataclasses
+import copy
 import json
 import threading
 from typing import Any
@@ -193,7 +193,7 @@ class TestState:
         assert record_attempt(store, report) is True
         before = dump(store)
         assert record_attempt(store, report) is False
-        assert record_attempt(store, dataclasses.replace(report, duration_ms=9)) is False
+        assert record_attempt(store, copy.replace(report, duration_ms=9)) is False
         assert dump(store) == before
 
     def test_reports_only_go_forward_in_time(self, store: Table, dump: Any) -> None:
@@ -309,7 +309,7 @@ class TestState:
         (entry,) = make_entries([attributed(1)])
         advance_state(store, entry)
         record_attempt(store, make_report(5.0))
-        expected = dataclasses.replace(read_state(store), **{attribute: getattr(State(), attribute)})
+        expected = copy.replace(read_state(store), **{attribute: getattr(State(), attribute)})
         (item,) = dump(store).values()
         store.put_many([{name: value for name, value in item.items() if name != attribute}])
         assert read_state(store) == expected

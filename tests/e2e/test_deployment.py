@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from copy import replace
 from decimal import Decimal
 from typing import Any
 

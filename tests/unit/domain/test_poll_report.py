@@ -1,7 +1,7 @@
 """What a poll says of itself is stored, and read by the version of the code before or after."""
 
 import json
-from dataclasses import replace
+from copy import replace
 
 import pytest
 from hypothesis import given, settings

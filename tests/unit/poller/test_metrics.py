@@ -1,7 +1,7 @@
 """Every poll leaves its numbers in the log, as CloudWatch reads them."""
 
 import json
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import pytest
