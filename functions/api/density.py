@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, fsum
 
 from shared.store.incidents import StoredIncident
 
@@ -11,11 +11,9 @@ from shared.store.incidents import StoredIncident
 _READ_UNIT_BYTES = 4_096
 # An incident's item beside its JSON: keys, numbers and the names of attributes.
 _BYTES_BESIDE_JSON = 142
-# What a request may lack of what is likely needed rather than cost one unit more of a dozen.
-_MAY_LACK = 0.04
-# Many employees differ from what is likely by less than few do: of many units it may be this much more, less
-# one unit.
-_MAY_EXCEED = 0.05
+# More than what is likely, for pages that have more: a second request takes as long as the first, and most of
+# its CPU, while a unit more is one of a dozen.
+_MARGIN = 0.03
 # Sizes vary: a request that is to fill its units is kept this much smaller, lest it begin one more.
 _KEPT_FREE = 0.01
 # Fewer employees than that tell little.
@@ -59,6 +57,6 @@ class Density:
         samples = sorted(self._incidents_each)
         ends = len(samples) // 4
         middle = samples[ends : len(samples) - ends]
-        likely = employees * sum(middle) / len(middle) * bytes_each / _READ_UNIT_BYTES
-        units = max(1, ceil(max(likely * (1 - _MAY_LACK), likely * (1 + _MAY_EXCEED) - 1)))
+        likely = employees * fsum(middle) / len(middle) * bytes_each / _READ_UNIT_BYTES
+        units = max(1, ceil(likely * (1 + _MARGIN)))
         return max(1, int(units * _READ_UNIT_BYTES * (1 - _KEPT_FREE) / bytes_each))

@@ -7,6 +7,8 @@ import random
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from math import ceil
+from statistics import fmean
 from typing import Any
 
 import boto3
@@ -578,15 +580,17 @@ def test_counting_keeps_to_the_time_as_well(make_reader: Callable[..., Any]) -> 
 # (d) What a page costs
 
 
-@pytest.mark.parametrize("employees", [1_727, 17_270])
+@pytest.mark.parametrize("employees", [3_454, 17_270])
 @pytest.mark.parametrize("everybody_has_one", [False, True])
+@pytest.mark.parametrize("seed", [3, 4, 5])
 def test_a_page_reads_little_more_than_it_shows(
-    make_reader: Callable[..., Any], employees: int, everybody_has_one: bool
+    make_reader: Callable[..., Any], employees: int, everybody_has_one: bool, seed: int
 ) -> None:
     """A page of 100 employees costs at most 1.25 of the read units of its own bytes, after a few that the
-    reader learns from; the same in a table ten times as large. As many incidents as in the capture: 2,100.
+    reader learns from, but for one page in fifty that has far fewer incidents than others; and seldom a
+    second request. The same in a table five times as large. As many incidents for each as in the capture.
     """
-    dice = random.Random(3)  # noqa: S311 - no secret
+    dice = random.Random(seed)  # noqa: S311 - no secret
     incidents = round(employees * 2100 / 1727)
     owners = list(range(employees)) if everybody_has_one else []
     owners += [dice.randrange(employees) for _ in range(incidents - len(owners))]
@@ -596,18 +600,23 @@ def test_a_page_reads_little_more_than_it_shows(
     for sk, size in sizes.items():
         bytes_by_employee[str(int(sk[:20]))] += size
     reader = make_reader(client, clock=Clock(NOW))
-    for _ in zip(range(5), walk(reader), strict=False):
-        pass
-    ratios = []
-    before = client.read_units
-    for answer in walk(reader):
+    ratios, requests = [], []
+    read_before, asked_before = client.read_units, queries(client)
+    for number, answer in enumerate(walk(reader)):
         # The state is one unit. The last page ends with the table, and is smaller than the others.
-        cost = client.read_units - before - 1
+        cost, asked = client.read_units - read_before - 1, queries(client) - asked_before
         shown = sum(bytes_by_employee[employee] for employee in answer.json["incidents"])
-        if answer.json["has_more"]:
+        if number >= 5 and answer.json["has_more"]:
             assert len(answer.json["incidents"]) == 100
-            ratios.append(cost / (shown / 4096))
-        before = client.read_units
-    assert len(ratios) >= 10
-    print(f"{employees}: {sum(ratios) / len(ratios):.3f} on average, {max(ratios):.3f} at most")
-    assert max(ratios) <= 1.25
+            # DynamoDB charges whole units.
+            ratios.append((cost / ceil(shown / 4096), cost / (shown / 4096)))
+            requests.append(asked)
+        read_before, asked_before = client.read_units, queries(client)
+    assert len(ratios) >= 15
+    whole, exact = zip(*ratios, strict=True)
+    print(
+        f"{max(whole):.2f} at most; on average {fmean(exact):.3f} unrounded, {fmean(requests):.2f} requests"
+    )
+    assert sum(each > 1.25 for each in whole) <= max(1, len(ratios) / 50)
+    assert fmean(exact) <= 1.2
+    assert fmean(requests) <= 1.3

@@ -21,9 +21,10 @@ def taught(incidents_each: float, *, json_bytes: int = 180, pages: int = 20) -> 
 @pytest.mark.parametrize("incidents_each", [1, 1.22, 1.73, 8, 50])
 @pytest.mark.parametrize("employees", [101, 501])
 def test_a_request_is_for_what_is_likely(incidents_each: float, employees: int) -> None:
-    """Of 100 employees and more it is within a tenth of what they have: the rest is for whole read units."""
+    """It is no less than 100 employees and more are likely to have, and little more: to the end of a unit."""
     items = taught(incidents_each).items_of(employees)
-    assert 0.95 <= items / (employees * incidents_each) <= 1.1
+    units = employees * incidents_each * (180 + 142) / 4096
+    assert 1 <= items / (employees * incidents_each) <= 1.05 + 1 / units
 
 
 @pytest.mark.parametrize("json_bytes", [100, 180, 700, 3_000])
@@ -37,10 +38,11 @@ def test_a_request_fills_its_read_units(json_bytes: int) -> None:
 
 def test_few_employees_with_very_many_incidents_make_no_difference() -> None:
     """Where one page in six has an employee of 10,000, the others are read as if there were none."""
-    dice, density = random.Random(1), taught(1.5)  # noqa: S311 - no secret
+    dice, density, without = random.Random(1), taught(1.5), taught(1.5)  # noqa: S311 - no secret
     for _ in range(60):
         density.learn(100, 10_150 if dice.random() < 1 / 6 else 150)
-    assert density.items_of(101) == taught(1.5, pages=60).items_of(101)
+        without.learn(100, 150)
+    assert density.items_of(101) == without.items_of(101)
 
 
 def test_small_pages_count_together() -> None:
