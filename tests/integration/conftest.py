@@ -233,7 +233,7 @@ class Reader:
         walker = Walker(table, kept, search_seconds=search_seconds, monotonic=monotonic, clock=clock)
         self._app = APIGatewayRestResolver()
         state = StateOfRequest(self._app, lambda: table.get(STATE_KEY))
-        requests = PageRequests(signer=signer, read_state=state.read, clock=clock)
+        requests = PageRequests(signer=signer, retention=kept, read_state=state.read, clock=clock)
         routes = Routes(
             self._app,
             state=state,
