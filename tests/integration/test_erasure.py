@@ -1,6 +1,7 @@
 """An employee is forgotten while polls go on: they bring nothing back, and nobody else loses anything."""
 
 import contextlib
+import json
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -263,8 +264,17 @@ def test_the_command_lays_out_nothing_but_erasures(around: Surroundings) -> None
     assert ids_of(around) == set()
 
 
-def test_a_poll_that_cant_settle_has_succeeded_all_the_same(around: Surroundings) -> None:
-    """What it took in is in and people are told; the summary names the error, and the next poll settles."""
+def test_a_poll_that_cant_settle_has_succeeded_all_the_same(
+    around: Surroundings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it took in is in and people are told; the summary names the error and the metric counts it, and
+    the next poll settles.
+    """
+
+    def counted() -> list[list[float]]:
+        lines = [line for line in capsys.readouterr().out.splitlines() if "SettlingFailures" in line]
+        return [json.loads(line)["SettlingFailures"] for line in lines]
+
     forget(around)
 
     def throttle(**request: Any) -> Any:
@@ -277,12 +287,14 @@ def test_a_poll_that_cant_settle_has_succeeded_all_the_same(around: Surroundings
     around.served.records["misuse"].append(misuse(60, 8, "critical"))
     summary = around.poll(later=SETTLED_AFTER_SECONDS)
     assert summary
-    assert (summary.outcome, summary.settling_error) == ("succeeded", "ClientError")
+    assert (summary.outcome, summary.settling_error) == ("succeeded", "ThrottlingException")
     assert summary.notified == 1
+    assert counted() == [[1]]
     around.memory.query = query  # type: ignore[method-assign]  # what is disturbed
     summary = around.poll()
     assert summary
     assert summary.settling_error == ""
+    assert counted() == [[0]]
     state = around.dump()["STATE", "STATE"]
     assert state["settled"] == state["erased"]
 
