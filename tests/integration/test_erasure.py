@@ -204,6 +204,28 @@ def test_nobody_is_told_that_a_page_is_the_same(
     assert reader.get("/employees/7/incidents").status == 404
 
 
+def test_what_came_back_for_a_while_is_in_no_page_that_is_kept(
+    around: Surroundings, make_reader: Callable[..., Any]
+) -> None:
+    """A poll that slept puts an item back and a reader keeps a page with it: once the item is taken away again
+    the page is forgotten, also while another erasure waits for its time.
+    """
+    around.clock.now = around.clock.now // 3600 * 3600
+    before = around.dump()
+    assert forget(around) == 0
+    around.memory.load([item for (pk, sk), item in before.items() if pk == "INCIDENTS" and "0007#" in sk])
+    around.clock.now += SETTLED_AFTER_SECONDS - 120
+    assert forget(around, "8") == 0
+    reader = make_reader(around.memory, clock=around.clock)
+    page = reader.get("/incidents")
+    assert "7" in page.json["incidents"]
+    around.poll(later=180)
+    assert ids_of(around) == set()
+    again = reader.get("/incidents", headers={"If-None-Match": page.headers["ETag"]})
+    assert again.status == 200
+    assert "7" not in again.json["incidents"]
+
+
 def test_a_search_that_goes_on_is_not_of_before(
     around: Surroundings, make_reader: Callable[..., Any]
 ) -> None:
