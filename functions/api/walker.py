@@ -132,7 +132,7 @@ class Walker:
         if not page.full:
             return Page(page.groups, None)
         if walk.filters == NO_FILTERS:
-            self._density.learn(len(page.groups), sum(map(len, page.groups)))
+            self._density.learn([len(group) for group in page.groups])
         return Page(page.groups, _after(page.groups[-1]))
 
     def _count(self, walk: Walk, search: "_Search") -> bool:

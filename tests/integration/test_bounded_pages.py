@@ -612,3 +612,27 @@ def test_a_page_reads_little_more_than_it_shows(
     assert len(ratios) >= 10
     print(f"{employees}: {sum(ratios) / len(ratios):.3f} on average, {max(ratios):.3f} at most")
     assert max(ratios) <= 1.25
+
+
+def test_one_employee_with_thousands_makes_the_others_no_dearer(make_reader: Callable[..., Any]) -> None:
+    """Pages with an employee of 3,000 are asked for again and again, as first pages are: the others' cost no
+    more than 1.25 of the read units of their bytes all the same.
+    """
+    each = {number: 3_000 if number == 50 else 1 + number % 2 for number in range(1, 2_001)}
+    numbered = itertools.count(1)
+    client = make_client(
+        make_item(next(numbered), str(number)) for number, count in each.items() for _ in range(count)
+    )
+    reader = make_reader(client, clock=Clock(NOW))
+    for limit in range(100, 132):
+        page = reader.get("/incidents", limit=str(limit))
+    bytes_of = Counter[str]()
+    for (pk, sk), item in client.dump().items():
+        if pk == "INCIDENTS":
+            bytes_of[sk[:20].lstrip("0")] += item_size(item)
+    for _ in range(10):
+        before = client.read_units
+        page = reader.get("/incidents", cursor=page.json["next_cursor"], limit="100")
+        shown = sum(bytes_of[employee_id] for employee_id in page.json["incidents"])
+        # One unit is the state's.
+        assert client.read_units - before - 1 <= 1.25 * -(-shown // 4_096)

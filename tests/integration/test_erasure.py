@@ -207,7 +207,7 @@ def test_nobody_is_told_that_a_page_is_the_same(
 def test_what_came_back_for_a_while_is_in_no_page_that_is_kept(
     around: Surroundings, make_reader: Callable[..., Any]
 ) -> None:
-    """A poll that slept puts an item back and a reader keeps a page with it: once the item is taken away again
+    """A poll that slept puts an item back and a reader keeps a page with it: once the item is deleted again
     the page is forgotten, also while another erasure waits for its time.
     """
     around.clock.now = around.clock.now // 3600 * 3600
