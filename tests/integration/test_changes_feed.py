@@ -344,6 +344,20 @@ def test_a_restored_table_is_not_taken_for_what_it_was(
     assert etags[0] != etags[1]
 
 
+def test_findings_of_another_version_are_another_answer(
+    history: Any, make_reader: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finding names the version of the service that made it: after a deployment it is not the same."""
+    history.upstream.records["misuse"] = [misuse("7", 1)]
+    history.poll()
+    reader = make_reader(history.client, clock=history.clock)
+    before = ask(reader, (JSON, "ocsf"))
+    monkeypatch.setattr(changes, "VERSION", "99.0.0")
+    after = ask(reader, (JSON, "ocsf"))
+    assert before.text != after.text
+    assert before.headers["ETag"] != after.headers["ETag"]
+
+
 def test_every_form_gives_the_same_incidents(history: Any, make_reader: Callable[..., Any]) -> None:
     """JSON, NDJSON and CSV, and the findings in two of them: the same rows, the same next token, the token
     in the headers too; a finding is not served as CSV.
