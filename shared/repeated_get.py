@@ -19,6 +19,8 @@ from botocore.hooks import first_non_none_response
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from shared.aws import session
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef as AttributeValue
@@ -128,9 +130,10 @@ class RepeatedGet:
 
 
 def _open_session(url: str) -> URLLib3Session:
-    """As botocore makes its own for ``url``."""
+    """As botocore makes its own for ``url``: it trusts the same certificates, and asks the same proxy."""
+    bundle = session().get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     return URLLib3Session(
-        verify=os.environ.get("AWS_CA_BUNDLE") or True,  # type: ignore[arg-type]  # the stubs lack paths
+        verify=bundle or True,  # type: ignore[arg-type]  # the stubs lack paths
         proxies=get_environ_proxies(url),
         timeout=_TIMEOUT_SECONDS,
         max_pool_connections=1,

@@ -45,7 +45,7 @@ def build(
     app = APIGatewayRestResolver()
     state = StateOfRequest(app, _state_getter(client, table))
     cache = PageCache()
-    requests = PageRequests(signer=signer, read_state=state.read)
+    requests = PageRequests(signer=signer, retention=configuration.retention, read_state=state.read)
     routes = Routes(
         app,
         state=state,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from functions.poller.configuration import read_configuration
 from functions.poller.credentials import CredentialsSource
-from functions.poller.metrics import emit_metrics, emit_told
+from functions.poller.metrics import emit_metrics, emit_settled, emit_told
 from functions.poller.notify import Notifier, Topic
 from functions.poller.poll import Poller
 from functions.poller.upstream import Upstream
@@ -49,6 +49,7 @@ def build(
         concurrency=configuration.upstream_concurrency,
         observe=partial(emit_metrics, namespace=configuration.metrics_namespace),
         observe_told=partial(emit_told, namespace=configuration.metrics_namespace),
+        observe_settled=partial(emit_settled, namespace=configuration.metrics_namespace),
     )
 
 

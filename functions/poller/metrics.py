@@ -30,6 +30,7 @@ METRICS: Mapping[str, MetricUnit] = MappingProxyType(
         "JournalLag": MetricUnit.Count,
         "NotifiedIncidents": MetricUnit.Count,
         "NotificationFailures": MetricUnit.Count,
+        "SettlingFailures": MetricUnit.Count,
         "Unattributed": MetricUnit.Count,
         "StaleSources": MetricUnit.Count,
         "ConsecutiveFailures": MetricUnit.Count,
@@ -58,6 +59,11 @@ def emit_metrics(summary: PollSummary, *, namespace: str) -> None:
 def emit_told(told: Told, *, namespace: str) -> None:
     """Write one line on what people were told of, after that."""
     _emit({"NotifiedIncidents": told.incidents, "NotificationFailures": int(bool(told.error))}, namespace)
+
+
+def emit_settled(error: str, *, namespace: str) -> None:
+    """Write one line on whether erasures could be settled, after that; ``error`` is empty if they could."""
+    _emit({"SettlingFailures": int(bool(error))}, namespace)
 
 
 def _emit(values: Mapping[str, float | None], namespace: str) -> None:

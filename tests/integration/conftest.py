@@ -229,10 +229,11 @@ class Reader:
         table = Table(table_name, client=client)
         cache = PageCache(max_bytes=cache_bytes)
         signer = Signer(table, clock=clock)
-        walker = Walker(table, retention or Retention(0), search_seconds=search_seconds, monotonic=monotonic)
+        kept = retention or Retention(0)
+        walker = Walker(table, kept, search_seconds=search_seconds, monotonic=monotonic, clock=clock)
         self._app = APIGatewayRestResolver()
         state = StateOfRequest(self._app, lambda: table.get(STATE_KEY))
-        requests = PageRequests(signer=signer, read_state=state.read, clock=clock)
+        requests = PageRequests(signer=signer, retention=kept, read_state=state.read, clock=clock)
         routes = Routes(
             self._app,
             state=state,
@@ -240,10 +241,11 @@ class Reader:
             unattributed=UnattributedAnswers(
                 requests,
                 table,
-                retention or Retention(0),
+                kept,
                 cache=cache,
                 search_seconds=search_seconds,
                 monotonic=monotonic,
+                clock=clock,
             ),
             changes=ChangesAnswers(
                 table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic

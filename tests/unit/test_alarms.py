@@ -58,6 +58,7 @@ COUNTED_BY_POLL = {
     "NoSuccessfulPollAlarm",
     "PollerErrorsAlarm",
     "NotificationFailuresAlarm",
+    "SettlingFailuresAlarm",
     "CredentialsAlarm",
 }
 PAGING = {
@@ -325,12 +326,13 @@ def test_what_is_counted_once_stays_for_an_hour(alarm: str, value: dict[str, flo
     assert history.states[alarm] == "OK"
 
 
-def test_one_failed_notification_is_tried_again_and_two_are_told() -> None:
-    """The second poll that can't publish raises the alarm, the first does not, however many it could not."""
-    once = with_some(300, 2 * HOUR, {8: {"NotificationFailures": 4}})
-    twice = with_some(300, 2 * HOUR, {8: {"NotificationFailures": 1}, 9: {"NotificationFailures": 1}})
+@pytest.mark.parametrize("metric", ["NotificationFailures", "SettlingFailures"])
+def test_what_the_next_poll_tries_again_is_told_when_two_have_failed(metric: str) -> None:
+    """The second poll that can't publish, or settle, raises the alarm, the first does not."""
+    once = with_some(300, 2 * HOUR, {8: {metric: 4}})
+    twice = with_some(300, 2 * HOUR, {8: {metric: 1}, 9: {metric: 1}})
     assert after_the_start(watch(STACK, once, until=2 * HOUR), 300) == set()
-    assert after_the_start(watch(STACK, twice, until=2 * HOUR), 300) == {"NotificationFailuresAlarm"}
+    assert after_the_start(watch(STACK, twice, until=2 * HOUR), 300) == {f"{metric}Alarm"}
 
 
 @pytest.mark.parametrize(
@@ -430,6 +432,7 @@ def test_the_alarms_are_those_that_people_know() -> None:
         "PollerErrorsAlarm",
         "PollerThrottlesAlarm",
         "NotificationFailuresAlarm",
+        "SettlingFailuresAlarm",
         "CredentialsAlarm",
         "DeadLetterQueueAlarm",
         "TableReadThrottlesAlarm",

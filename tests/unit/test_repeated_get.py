@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from shared.repeated_get import SIGNED_FOR_SECONDS, WORTH_A_CONNECTION, RepeatedGet
+from shared import aws
+from shared.repeated_get import SIGNED_FOR_SECONDS, WORTH_A_CONNECTION, RepeatedGet, _open_session
 from tests.canned import CannedAnswer, CannedDynamoDB
 from tests.fakes import Clock
 
@@ -200,3 +202,35 @@ def test_a_stand_in_of_botocores_answers_repeated_requests_too() -> None:
         assert get() == {"a": {"S": "b"}}
     assert len(dynamodb.sent) == 3 * WORTH_A_CONNECTION
     assert len({id(request) for request in dynamodb.sent}) == WORTH_A_CONNECTION
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"AWS_CA_BUNDLE": "one"},
+        {"REQUESTS_CA_BUNDLE": "two"},
+        {"AWS_CA_BUNDLE": "one", "REQUESTS_CA_BUNDLE": "two"},
+        {"AWS_CONFIG_FILE": "config"},
+        {"HTTPS_PROXY": "http://proxy.example:3128"},
+        {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "amazonaws.com"},
+    ],
+)
+def test_its_own_connection_trusts_whom_botocores_trusts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Whoever narrows down by environment or configuration which certificates are good, or names a proxy, has
+    done so for both connections.
+    """
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config").write_text(f"[default]\nca_bundle = {tmp_path / 'three'}\n", "utf-8")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value if "PROXY" in name else str(tmp_path / value))
+    aws.session.cache_clear()
+    client: Any = aws.make_dynamodb(read_timeout=1, attempts=1)
+    theirs: Any = client._endpoint.http_session
+    ours: Any = _open_session(client.meta.endpoint_url)
+    aws.session.cache_clear()
+    assert ours._verify == theirs._verify
+    assert ours._proxy_config._proxies == theirs._proxy_config._proxies
