@@ -122,6 +122,7 @@ def run() -> dict[str, Any]:
                 _HANDLERS, _LAYER, "bare_boto3.lambda_handler", {}, reader | files
             ),
             "boto3, compiled": _Handler(_HANDLERS, None, "bare_boto3.lambda_handler", {}, reader | files),
+            "one small read": _Handler(_HANDLERS, None, "one_read.lambda_handler", {}, reader | files),
             "no database": _Handler(_HANDLERS, None, "constant.lambda_handler", {}, reader | files),
         }
         starts, platform_bytes = _start_in_turn(handlers, runtime, make_advance(table.url))

@@ -20,6 +20,7 @@ from functions.api.state_of_request import StateOfRequest
 from functions.api.unattributed import UnattributedAnswers
 from functions.api.walker import Walker
 from shared.aws import make_dynamodb
+from shared.direct_reads import DirectReads
 from shared.repeated_get import RepeatedGet
 from shared.store.keys import STATE_KEY
 from shared.store.table import Item, Table
@@ -39,11 +40,13 @@ def build(
     # API Gateway gives up after 29 seconds: after the 15 that a page may be searched for, the last request
     # and its repetitions have to end within the rest.
     client = dynamodb or make_dynamodb(read_timeout=2, attempts=3)
-    table = Table(configuration.table_name, client=client)
+    # A test's may not be botocore's, which is what there is a shorter way past.
+    reads = DirectReads(client) if isinstance(client, BaseClient) else None
+    table = Table(configuration.table_name, client=reads or client)  # type: ignore[arg-type]  # what reading needs
     signer = Signer(table)
     walker = Walker(table, configuration.retention)
     app = APIGatewayRestResolver()
-    state = StateOfRequest(app, _state_getter(client, table))
+    state = StateOfRequest(app, _state_getter(reads, table))
     cache = PageCache()
     requests = PageRequests(signer=signer, retention=configuration.retention, read_state=state.read)
     routes = Routes(
@@ -51,17 +54,17 @@ def build(
         state=state,
         incidents=IncidentAnswers(requests, walker=walker, cache=cache),
         unattributed=UnattributedAnswers(requests, table, configuration.retention, cache=cache),
-        changes=ChangesAnswers(table, signer=signer, read_state=state.read),
+        changes=ChangesAnswers(Table(table.name, client=client), signer=signer, read_state=state.read),
         poll_interval_seconds=configuration.poll_interval_seconds,
     )
     add_routes(app, routes, logger=logger)
     return app
 
 
-def _state_getter(client: "DynamoDBClient", table: Table) -> Callable[[], Item | None]:
-    """How the state is read: by repeating a request, where the client has requests (a test's may not)."""
-    if isinstance(client, BaseClient):
-        return RepeatedGet(client, table_name=table.name, key=STATE_KEY)
+def _state_getter(reads: DirectReads | None, table: Table) -> Callable[[], Item | None]:
+    """How the state is read: by repeating a request, where there are requests."""
+    if reads:
+        return RepeatedGet(reads, table_name=table.name, key=STATE_KEY)
     return lambda: table.get(STATE_KEY)
 
 

@@ -1,4 +1,4 @@
-"""A repeated request over a real connection: whatever the other end does, each read gets its own answer."""
+"""Direct reads over a real connection: whatever the other end does, each read gets its own answer."""
 
 import json
 import socket
@@ -11,15 +11,16 @@ from zlib import crc32
 
 import pytest
 
-from shared import repeated_get
+from shared import direct_reads
 from shared.aws import make_dynamodb
-from shared.repeated_get import WORTH_A_CONNECTION, RepeatedGet
+from shared.direct_reads import DirectReads
+from shared.repeated_get import RepeatedGet
 
 type Fault = Callable[["_Handler", bytes], None]
 
 
 class _Server(ThreadingHTTPServer):
-    """Answers each read with the number of the request; ``fault`` answers the repeated ones instead."""
+    """Answers each read with the number of the request; ``fault`` answers those past botocore instead."""
 
     daemon_threads = True
 
@@ -28,7 +29,6 @@ class _Server(ThreadingHTTPServer):
         self.number = 0
         self.fault: Fault | None = None
         self.faults = 0
-        self.seen: set[str] = set()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -41,11 +41,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.number += 1
         body = json.dumps({"Item": {"number": {"N": str(self.server.number)}}}).encode()
-        # botocore gives each request of its own an id.
-        call = self.headers["amz-sdk-invocation-id"]
-        is_repeated = call in self.server.seen
-        self.server.seen.add(call)
-        if is_repeated and self.server.fault:
+        # botocore's client gives each request of its own an id.
+        if self.server.fault and not self.headers["amz-sdk-invocation-id"]:
             self.server.faults += 1
             self.server.fault(self, body)
         else:
@@ -123,14 +120,26 @@ def server() -> Iterator[_Server]:
         thread.join()
 
 
-@pytest.fixture
-def read(server: _Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+@pytest.fixture(params=["repeated", "get_item", "query"])
+def read(
+    request: pytest.FixtureRequest, server: _Server, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], int]:
+    """One read, in each of the ways that there are; the number in its answer."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(repeated_get, "_TIMEOUT_SECONDS", 0.2)
-    get = RepeatedGet(make_dynamodb(read_timeout=2, attempts=1), table_name="incidents", key=("a", "b"))
+    monkeypatch.setattr(direct_reads, "_TIMEOUT_SECONDS", 0.2)
+    # As if that long had passed.
+    monkeypatch.setattr(direct_reads, "REST_SECONDS", 0.0)
+    reads = DirectReads(make_dynamodb(read_timeout=2, attempts=1))
+    get = RepeatedGet(reads, table_name="incidents", key=("a", "b"))
+    key = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+    ways: dict[str, Callable[[], Any]] = {
+        "repeated": get,
+        "get_item": lambda: reads.get_item(TableName="incidents", Key=key)["Item"],
+        "query": lambda: reads.query(TableName="incidents", KeyConditionExpression="pk = :pk")["Item"],
+    }
 
     def number() -> int:
-        item = get()
+        item = ways[request.param]()
         assert item
         return int(item["number"]["N"])
 
@@ -148,14 +157,14 @@ def test_each_read_gets_its_own_answer(server: _Server, read: Callable[[], int],
     """The answer is the last one that was given when the read ends: none is of an earlier read, and none is
     what a fault made of it, neither while the fault lasts nor when it is over.
     """
-    for _ in range(WORTH_A_CONNECTION + 3):
+    for _ in range(3):
         assert read() == server.number
     server.fault = fault
-    for _ in range(WORTH_A_CONNECTION + 2):
+    for _ in range(3):
         assert read() == server.number
-    assert server.faults
+    assert server.faults == 3
     server.fault = None
-    for _ in range(2 * WORTH_A_CONNECTION):
+    for _ in range(10):
         assert read() == server.number
 
 
@@ -169,8 +178,8 @@ def test_a_connection_that_was_closed_meanwhile_costs_one_more_read_at_most(
         handler.close_connection = True
 
     server.fault = close_after
-    for _ in range(3 * WORTH_A_CONNECTION):
+    for _ in range(30):
         before = server.number
         assert before < read() == server.number <= before + 2
         time.sleep(0.01)
-    assert server.faults > WORTH_A_CONNECTION
+    assert server.faults > 10
