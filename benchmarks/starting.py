@@ -205,7 +205,8 @@ def _start(handler: _Handler, runtime: Path, advance: Callable[[], None]) -> _St
                 *("--runtime-api-address", f"127.0.0.1:{api_port}"),
                 *_python(handler, runtime),
             ],
-            environment=handler.environment,
+            # Lambda says how it starts a function; its emulator does not.
+            environment={**handler.environment, "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"},
             log=log,
         )
         children.wait_until(lambda: _listens(port), "the runtime interface emulator", 10)

@@ -9,7 +9,6 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from botocore.client import BaseClient
 
-from functions.api.changes import ChangesAnswers
 from functions.api.configuration import read_configuration
 from functions.api.incidents import IncidentAnswers
 from functions.api.page_cache import PageCache
@@ -17,7 +16,6 @@ from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
 from functions.api.signer import Signer
 from functions.api.state_of_request import StateOfRequest
-from functions.api.unattributed import UnattributedAnswers
 from functions.api.walker import Walker
 from shared.aws import make_dynamodb
 from shared.direct_reads import DirectReads
@@ -27,6 +25,9 @@ from shared.store.table import Item, Table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from functions.api.changes import ChangesAnswers
+    from functions.api.unattributed import UnattributedAnswers
 
 
 def build(
@@ -47,14 +48,28 @@ def build(
     walker = Walker(table, configuration.retention)
     app = APIGatewayRestResolver()
     state = StateOfRequest(app, _state_getter(reads, table))
-    cache = PageCache()
+    pages = PageCache()
     requests = PageRequests(signer=signer, retention=configuration.retention, read_state=state.read)
+
+    # Most readers are never asked for these, and a start is imports.
+    @cache
+    def unattributed() -> "UnattributedAnswers":
+        from functions.api.unattributed import UnattributedAnswers
+
+        return UnattributedAnswers(requests, table, configuration.retention, cache=pages)
+
+    @cache
+    def changes() -> "ChangesAnswers":
+        from functions.api.changes import ChangesAnswers
+
+        return ChangesAnswers(Table(table.name, client=client), signer=signer, read_state=state.read)
+
     routes = Routes(
         app,
         state=state,
-        incidents=IncidentAnswers(requests, walker=walker, cache=cache),
-        unattributed=UnattributedAnswers(requests, table, configuration.retention, cache=cache),
-        changes=ChangesAnswers(Table(table.name, client=client), signer=signer, read_state=state.read),
+        incidents=IncidentAnswers(requests, walker=walker, cache=pages),
+        unattributed=unattributed,
+        changes=changes,
         poll_interval_seconds=configuration.poll_interval_seconds,
     )
     add_routes(app, routes, logger=logger)

@@ -234,22 +234,24 @@ class Reader:
         self._app = APIGatewayRestResolver()
         state = StateOfRequest(self._app, lambda: table.get(STATE_KEY))
         requests = PageRequests(signer=signer, retention=kept, read_state=state.read, clock=clock)
+        unattributed = UnattributedAnswers(
+            requests,
+            table,
+            kept,
+            cache=cache,
+            search_seconds=search_seconds,
+            monotonic=monotonic,
+            clock=clock,
+        )
+        changes = ChangesAnswers(
+            table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic
+        )
         routes = Routes(
             self._app,
             state=state,
             incidents=IncidentAnswers(requests, walker=walker, cache=cache),
-            unattributed=UnattributedAnswers(
-                requests,
-                table,
-                kept,
-                cache=cache,
-                search_seconds=search_seconds,
-                monotonic=monotonic,
-                clock=clock,
-            ),
-            changes=ChangesAnswers(
-                table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic
-            ),
+            unattributed=lambda: unattributed,
+            changes=lambda: changes,
             poll_interval_seconds=300,
             clock=clock,
         )
