@@ -88,8 +88,10 @@ def run() -> NoReturn:
     for name in ("SIGTERM", "SIGHUP"):
         if number := getattr(signal, name, None):
             signal.signal(number, _terminate)
-    status = main(sys.argv[1:], os.environ)
-    sys.exit(status)
+    if sys.stdout is None:
+        # Closed by whoever began it (`>&-`): an export into a file needs none.
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+    sys.exit(main(sys.argv[1:], os.environ))
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -108,6 +110,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         notes.complain(f"{name}{error.strerror or type(error).__name__}")
+        _let_go_of_output()
         return INPUT_OUTPUT
     except KeyboardInterrupt:
         _let_go_of_output()
@@ -320,7 +323,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _add_number(parser: argparse.ArgumentParser, text: str) -> None:
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--limit", type=_positive, metavar="N", help=f"at most so many employees ({text})")
+    group.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help=f"at most so many employees, or unattributed incidents ({text})",
+    )
     group.add_argument("--all", action="store_true", help="all of them")
 
 

@@ -15,10 +15,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write into that takes the place of ``path`` when all has gone well, and vanishes otherwise.
 
     Until then it has another name in the same folder. A new file is for its owner alone; one that is replaced
-    keeps its mode. Devices and pipes are written to as they are. Raises OSError.
+    keeps its mode. Devices and pipes are written to as they are, /dev/stdout also where it is a file. Raises
+    OSError.
     """
-    if path.exists() and not path.is_file():
-        with path.open("wb") as device:
+    if path.exists() and (not path.is_file() or path.parent == Path("/dev")):
+        with path.open("ab") as device:
             yield device
         return
     # Through a symbolic link: it stays one.

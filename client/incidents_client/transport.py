@@ -31,8 +31,9 @@ from incidents_client.version import VERSION
 Query = Sequence[tuple[str, str]]
 Auth = AuthBase | Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
+CONNECT_SECONDS = 10.0
 # The gateway gives up after 29 seconds.
-TIMEOUTS_SECONDS = (10.0, 35.0)
+READ_SECONDS = 35.0
 # Lambda's answers end at 6 MB, packed or not; more than this is not of this API.
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_BODY_SECONDS = 120.0
@@ -80,11 +81,15 @@ class Transport:
         self.base_url = check_base_url(base_url)
         self._auth = auth
         self._patience = patience
+        # Whoever has little patience does not wait longer for a single answer, but long enough for one.
+        self._timeouts = (CONNECT_SECONDS, min(READ_SECONDS, max(CONNECT_SECONDS, patience)))
         self._on_wait = on_wait
         self._sleep = sleep
         self._clock = clock
         self._ever_answered = False
         self._session = requests.Session()
+        # A proxy for the world outside is no way to this machine.
+        self._session.trust_env = not is_loopback(self.base_url)
         self._session.headers.update({"User-Agent": f"incidents-client/{VERSION}"})
 
     def close(self) -> None:
@@ -142,7 +147,7 @@ class Transport:
                 auth=self._auth,
                 # A redirect could lead the credentials, or the reader, to another host.
                 allow_redirects=False,
-                timeout=TIMEOUTS_SECONDS,
+                timeout=self._timeouts,
                 stream=True,
             ) as response:
                 body = self._read_body(response)

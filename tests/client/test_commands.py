@@ -525,6 +525,33 @@ def test_a_reader_that_stops_ends_it_quietly(serve: Any, arguments: list[str]) -
     assert err == b""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_told_and_keeps_the_token(serve: Any, tmp_path: Path) -> None:
+    """What could not be written is not taken for delivered, and the status is that of a file."""
+    file = tmp_path / "token"
+    server = serve(lambda asked: Reply(200, changes(incident(1), next_token="b")))
+    arguments = ["changes", "--token-file", str(file)]
+    with Path("/dev/full").open("wb") as full, Process(server, *arguments, stdout=full) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 74
+    assert err.decode().splitlines() == ["incidents: No space left on device"]
+    assert not file.exists()
+
+
+def test_an_export_needs_no_standard_output(serve: Any, tmp_path: Path) -> None:
+    """It may be closed; and a file that it was appended to is not replaced under its name in /dev."""
+    server = serve(lambda asked: GOOD)
+    file = tmp_path / "all.ndjson"
+    with Process(server, "export", str(file), stdout=None, preexec_fn=lambda: os.close(1)) as process:
+        assert process.wait(30) == 0
+    assert rows_of(file.read_text()) == [1, 2, 3]
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    with log.open("ab") as out, Process(server, "export", "/dev/stdout", stdout=out) as process:
+        assert process.wait(30) == 0
+    assert log.read_text().startswith("before\n{")
+
+
 def on_a_terminal(server: ScriptedServer, *arguments: str) -> str:
     """What a person would see."""
     ours, theirs = pty.openpty()

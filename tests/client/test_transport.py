@@ -137,6 +137,34 @@ def test_a_wrong_address_is_told_soon(make_client: Any, passing: Any) -> None:
     assert 1 < passing.now <= transport_module.FIRST_PATIENCE_SECONDS
 
 
+@pytest.mark.parametrize(("patience", "seconds"), [(0, 10), (10, 10), (20, 20), (600, 35)])
+def test_a_single_answer_is_waited_for_as_patience_says(
+    serve: Any, make_client: Any, monkeypatch: pytest.MonkeyPatch, patience: float, seconds: float
+) -> None:
+    """Little patience ends a single answer, too, but not before ten seconds; much waits for as long as the
+    gateway may take.
+    """
+    client = make_client(serve(lambda asked: GOOD), patience=patience)
+    waited: list[Any] = []
+    real = client._transport._session.get
+    monkeypatch.setattr(
+        client._transport._session,
+        "get",
+        lambda url, timeout, **more: waited.append(timeout) or real(url, timeout=timeout, **more),
+    )
+    assert ids(client) == ["7"]
+    assert waited == [(10.0, seconds)]
+
+
+def test_no_proxy_leads_to_this_machine(
+    serve: Any, make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is set for the world outside would see what is asked here, or not find it."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert ids(make_client(serve(lambda asked: GOOD))) == ["7"]
+
+
 def test_an_answer_may_not_be_endless(serve: Any, make_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is larger than any of this API is given up, packed or not."""
     monkeypatch.setattr(transport_module, "MAX_BODY_BYTES", 100_000)
