@@ -49,12 +49,11 @@ def render(value: JsonValue) -> str:
     """Compact JSON in printable ASCII alone, so that nothing in it moves a terminal's cursor."""
     if isinstance(value, Number):
         return value.text
-    if isinstance(value, str):
-        return json.dumps(value).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{render(name)}:{render(each)}" for name, each in value.items()) + "}"
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return "[" + ",".join(map(render, value)) + "]"
+    # It escapes all that is not printable ASCII.
     return json.dumps(value)
 
 

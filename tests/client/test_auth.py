@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import SSOTokenLoadError
 from hypothesis import given
 from hypothesis import strategies as st
-from requests import PreparedRequest, Request
+from requests import PreparedRequest, Request, Session
 
 from incidents_client import (
     ApiKey,
@@ -147,15 +147,31 @@ def test_each_attempt_is_signed_anew_over_the_wire(serve: Any, make_client: Any)
 
 
 def test_keys_and_tokens_travel_in_their_headers(serve: Any, make_client: Any) -> None:
-    """And nothing else does; none sends nothing, whatever ~/.netrc says."""
+    """And nothing else does; none sends nothing."""
     server = serve(lambda asked: GOOD)
-    Path("~/.netrc").expanduser().write_text("machine 127.0.0.1 login me password hush\n")
     for auth in (ApiKey("k-1"), Bearer("t-1"), None):
         list(make_client(server, auth=auth).employees())
     key, bearer, none = (asked.headers for asked in server.asked)
     assert (key["x-api-key"], key.get("authorization")) == ("k-1", None)
     assert (bearer["authorization"], bearer.get("x-api-key")) == ("Bearer t-1", None)
     assert not {"authorization", "x-api-key"} & none.keys()
+
+
+def test_nothing_of_netrc_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`requests` by itself would take from it what somebody keeps there for the host."""
+    Path("~/.netrc").expanduser().write_text("machine incidents.example.com login me password hush\n")
+    sent: list[PreparedRequest] = []
+
+    def keep(self: Session, request: PreparedRequest, **_: Any) -> None:
+        sent.append(request)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(Session, "send", keep)
+    for auth in (None, ApiKey("k-1")):
+        with pytest.raises(ConnectionResetError):
+            Client(OWN_DOMAIN, auth).health()
+    assert len(sent) == 2
+    assert not any("Authorization" in request.headers for request in sent)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from incidents_client import cli, transport
+from incidents_client import Client, cli, commands, transport
 from incidents_client.cli import STATUSES, main
 from incidents_client.moments import to_parameter
+from incidents_client.terminal import Notes
 from tests.client.rows import changes, employee, incident, page
 from tests.client.scripted_server import Asked, Reply, ScriptedServer, in_turn, problem
 
@@ -425,6 +426,34 @@ def test_tail_follows_over_outages(serve: Any, tmp_path: Path) -> None:
     assert err == []
 
 
+def test_a_tag_is_sent_only_for_what_it_was_given_for(serve: Any) -> None:
+    """A server whose tag is that of the whole feed would take the next stretch for known."""
+
+    def respond(asked: Asked) -> Reply:
+        if asked.headers.get("if-none-match"):
+            return Reply(304)
+        start = int(dict(asked.query)["token"])
+        rows = [incident(start + 1)] if start < 3 else []
+        return Reply(200, changes(*rows, next_token=str(min(start + 1, 3))), {"ETag": 'W/"1"'})
+
+    class EnoughError(Exception):
+        """Ends what would go on for ever."""
+
+    naps = iter(range(8))
+
+    def sleep(seconds: float) -> None:
+        if next(naps) == 7:
+            raise EnoughError
+
+    server, found = serve(respond), []
+    settings: Any = {"interval": 1, "sleep": sleep, "clock": lambda: 0.0}
+    with Client(server.url) as client, contextlib.suppress(EnoughError):
+        for page_of_it in commands.follow_changes(client, Notes(), "0", **settings):
+            found += [int(each.id, 16) for each in page_of_it.incidents]
+    assert found == [1, 2, 3]
+    assert [asked.headers.get("if-none-match") for asked in server.asked][3:5] == [None, 'W/"1"']
+
+
 def test_tail_ends_where_waiting_does_not_help(serve: Any) -> None:
     """Credentials that are refused while it follows are no outage."""
     feed = Feed()
@@ -574,7 +603,8 @@ def test_people_get_tables(serve: Any) -> None:
 
 
 def test_progress_is_for_terminals(serve: Any, run: Any, tmp_path: Path) -> None:
-    """An export shows there how far it is; in a log there is none of it."""
+    """An export shows there how far it is, unless its rows are shown there; in a log there is none of it."""
     server = serve(lambda asked: GOOD)
     assert "a second" in on_a_terminal(server, "export", str(tmp_path / "a.csv"))
+    assert "a second" not in on_a_terminal(server, "export")
     assert "a second" not in run(server, "export", str(tmp_path / "a.csv"))[2]

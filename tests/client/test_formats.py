@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.api import formats as api_formats
@@ -65,6 +65,7 @@ def test_what_is_no_json_is_one_kind_of_error(text: str | bytes) -> None:
 
 
 @given(VALUES)
+@example("\x7f\x80\u2028\ud800")
 def test_what_the_api_writes_is_read_and_written_without_loss(value: Any) -> None:
     """Any value of a field: the same to a third reader, in printable ASCII alone."""
     text = api_json.render(value)
@@ -85,10 +86,11 @@ def test_csv_is_the_apis(rows: list[dict[str, Any]]) -> None:
 
 
 def test_csv_says_how_many_cells_it_changed() -> None:
-    """Three formulas and a text that is none."""
+    """Three formulas, what a spreadsheet cuts the blanks off, and texts that are none of it."""
     output = CsvOutput(io.BytesIO())
     output.add([incident(1, ip="=1+1", identifier="@x", source_ip="\t-2", machine_ip="10.0.0.1")])
-    assert output.defused == 3
+    output.add([incident(2, ip="\tx", identifier="x=1", source_ip=-2)])
+    assert output.defused == 4
 
 
 @given(HOSTILE)
