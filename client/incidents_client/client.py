@@ -303,4 +303,4 @@ def _read_changes(answer: Answer, *, after_gap: bool) -> ChangesPage:
     if not isinstance(has_more, bool):
         raise MalformedAnswerError("has_more is neither true nor false")
     rows = tuple(read_object(each, "a change") for each in read_list(page, "data"))
-    return ChangesPage(rows, read_text(page, "next_token"), has_more, answer.headers.get("etag"), after_gap)
+    return ChangesPage(rows, read_text(page, "next_token"), has_more, answer.etag, after_gap)

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from incidents_client.client import Client
+from incidents_client.client import LARGEST_PAGE, Client
 from incidents_client.errors import (
     IncidentsError,
     MalformedAnswerError,
@@ -98,7 +98,8 @@ def list_employees(
     client: Client, notes: Notes, heard: Reservations, filters: Filters, *, form: str, limit: int | None
 ) -> int:
     """Employees in a table, or their incidents in another form; ``limit`` is in employees, None for all."""
-    page_size = min(limit + 1, 500) if limit else 500
+    # Two more: the last of a page is held back until it is known to be whole, and one more tells of others.
+    page_size = min(limit + 2, LARGEST_PAGE) if limit else LARGEST_PAGE
     walk = client.employees(
         priorities=filters.priorities,
         types=filters.types,

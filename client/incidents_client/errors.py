@@ -88,7 +88,7 @@ class RefusedError(ProblemError):
 
 
 class UnavailableError(ProblemError):
-    """429 or 5xx, also after all patience."""
+    """408, 425, 429 or 5xx, also after all patience."""
 
 
 class ExpiredCursorError(ProblemError):
@@ -114,4 +114,4 @@ def problem_class(status: int, code: str) -> type[ProblemError]:
         return by_code[code]
     if status in (401, 403):
         return RefusedError
-    return UnavailableError if status == 429 or status >= 500 else ProblemError
+    return UnavailableError if status in (408, 425, 429) or status >= 500 else ProblemError

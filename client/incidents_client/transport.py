@@ -44,8 +44,6 @@ LONGEST_BACKOFF_SECONDS = 20.0
 MALFORMED_ATTEMPTS = 3
 # Each goes on where the last one stopped, after 15 seconds.
 MAX_SEARCHES = 1_000
-_RETRIED_STATUSES = (408, 425, 429)
-_PASSED_HEADERS = ("etag", "content-type")
 
 
 class UntrustedError(UnreachableError):
@@ -54,10 +52,10 @@ class UntrustedError(UnreachableError):
 
 @dataclass(frozen=True)
 class Answer:
-    """Status, the headers that matter in lower case, and the body; None of a 304."""
+    """Status, ETag if there is one, and the body; None of a 304."""
 
     status: int
-    headers: Mapping[str, str]
+    etag: str | None
     document: JsonValue
 
 
@@ -116,12 +114,12 @@ class Transport:
         while True:
             try:
                 return self._attempt(path, query, headers, wanted)
-            except (UnavailableError, UnreachableError, MalformedAnswerError, _RetriedProblemError) as error:
-                cause = error.problem if isinstance(error, _RetriedProblemError) else error
+            except (UnavailableError, UnreachableError, MalformedAnswerError) as error:
+                cause = error
             if isinstance(cause, UnavailableError) and cause.code == "search_unfinished":
                 # No failure: the same request goes on where this one stopped.
                 failing_since, attempts, searches = self._clock(), 0, searches + 1
-                wait = 1.0 if cause.retry_after is None else cause.retry_after
+                wait = min(1.0 if cause.retry_after is None else cause.retry_after, LONGEST_BACKOFF_SECONDS)
                 if searches == MAX_SEARCHES:
                     raise cause
             else:
@@ -176,30 +174,19 @@ class Transport:
     def _judge(self, response: requests.Response, body: bytes, wanted: Sequence[int]) -> Answer:
         status = response.status_code
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        headers = {name: response.headers[name] for name in _PASSED_HEADERS if name in response.headers}
+        etag = response.headers.get("ETag")
         if status == 304:
-            return Answer(status, headers, None)
+            return Answer(status, etag, None)
         if status in wanted and media_type != "application/problem+json":
             try:
-                return Answer(status, headers, parse(body))
+                return Answer(status, etag, parse(body))
             except ValueError as error:
                 raise MalformedAnswerError(f"the answer is not JSON ({error}): is the URL right?") from None
         if 300 <= status < 400:
             # Where it leads, and no more: the rest might be anything.
             where = _host(response.headers.get("Location", "")) or "elsewhere"
             raise ProblemError(status, detail=f"redirected to {where}, which is not followed: check the URL")
-        problem = _read_problem(response, body)
-        if status in _RETRIED_STATUSES and not isinstance(problem, UnavailableError):
-            raise _RetriedProblemError(problem)
-        raise problem
-
-
-class _RetriedProblemError(Exception):
-    """A refusal of the fourth hundred that may pass."""
-
-    def __init__(self, problem: ProblemError) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
+        raise _read_problem(response, body)
 
 
 def check_base_url(text: str) -> str:

@@ -228,6 +228,21 @@ def test_a_table_has_a_hundred_employees_unless_told_otherwise(serve: Any, run: 
         assert ("--all" in err) == (count < 130)
 
 
+def test_a_few_employees_cost_one_request(serve: Any, run: Any) -> None:
+    """Also to know that there are more."""
+
+    def respond(asked: Asked) -> Reply:
+        size = int(dict(asked.query)["limit"])
+        return Reply(
+            200, page({str(each): employee(incident(each, str(each))) for each in range(1, size + 1)}, "c")
+        )
+
+    server = serve(respond)
+    status, out, err = run(server, "list", "--limit", "3")
+    assert (status, rows_of(out), len(server.asked)) == (0, [1, 2, 3], 1)
+    assert "--all" in err
+
+
 def test_hostile_fields_do_nothing_to_the_terminal(serve: Any, run: Any) -> None:
     """Not in a table, and not in an error that quotes the server."""
     evil = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e"

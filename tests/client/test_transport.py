@@ -112,9 +112,10 @@ def test_patience_is_for_each_request(serve: Any, make_client: Any, passing: Any
 def test_an_unfinished_search_goes_on_beyond_all_patience(serve: Any, make_client: Any, passing: Any) -> None:
     """It is progress, not failure: the same request again, as soon as the server says."""
     unfinished = problem(503, "search_unfinished", retry_after=1)
-    server = serve(in_turn(*[unfinished] * 30, GOOD))
+    slower = problem(503, "search_unfinished", retry_after=10**8)
+    server = serve(in_turn(*[unfinished] * 30, slower, GOOD))
     assert ids(make_client(server, patience=5)) == ["7"]
-    assert passing.slept == [1.0] * 30
+    assert passing.slept == [1.0] * 30 + [transport_module.LONGEST_BACKOFF_SECONDS]
     assert len({asked.target for asked in server.asked}) == 1
 
 
