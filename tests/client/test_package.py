@@ -4,8 +4,13 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from incidents_client import Client, cli, settings
+from tests.client.rows import employee, incident, page
+from tests.client.scripted_server import Reply
 from tests.client.test_commands import all_flags
 from tests.unit.test_architecture import imported_names
 from tests.unit.test_docs import differences, first_column, section, variables_read
@@ -84,3 +89,20 @@ def test_the_commands_of_the_readme_are_understood() -> None:
     for line in lines:
         words = re.split(r" (?:\||>>?|\|\|) ", line.partition("incidents ")[2])[0].split()
         assert cli.build_parser().parse_args(words).command in all_flags()
+
+
+def test_the_python_of_the_readme_runs(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it stands there, but for the address."""
+    server = serve(lambda asked: Reply(200, page({"7": employee(incident(1))})))
+    config = tmp_path / "config"
+    config.write_text("[profile audit]\nregion=eu-north-1\naws_access_key_id=A\naws_secret_access_key=s\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    (program,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    program, replaced = re.subn(r'"https://API_ID.*"', repr(server.url), program)
+    assert replaced == 1
+    exec(program, {})  # noqa: S102 - the README's own
+    assert capsys.readouterr().out.startswith("7 1795000001 {")
+    assert dict(server.asked[0].query)["priority"] == "critical"
+    assert "Credential=A/" in server.asked[0].headers["authorization"]
