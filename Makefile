@@ -47,6 +47,7 @@ lint: ## Style, format and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/mypy --python-version 3.10 client
 
 scan: ## Look for weaknesses in template, code and workflows, and for secrets
 	@scripts/bootstrap.sh dev

@@ -52,7 +52,8 @@ CONFIGURATION = (DOCS / "configuration.md").read_text("utf-8")
 DEPLOYMENT = (DOCS / "deployment.md").read_text("utf-8")
 DATA_MODEL = (DOCS / "data-model.md").read_text("utf-8")
 RUNBOOK = (DOCS / "runbook.md").read_text("utf-8")
-PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))}
+CLIENT = ROOT / "client/README.md"
+PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", CLIENT, *sorted(DOCS.rglob("*.md")))}
 TEMPLATE: Template = load_template()
 
 NEEDS_AWS = "# needs AWS"
