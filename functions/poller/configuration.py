@@ -5,9 +5,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from functions.poller.metrics import DEFAULT_NAMESPACE
-from shared.configuration import ConfigurationError, required, retention, whole_number
+from shared.configuration import ConfigurationError, required, retention, risk_scale, whole_number
 from shared.domain.incident import PRIORITIES
 from shared.domain.retention import Retention
+from shared.domain.risk import RiskScale
 
 NOTIFICATIONS_OFF = "off"
 
@@ -24,6 +25,7 @@ class PollerConfiguration(NamedTuple):
     upstream_secret: str
     upstream_concurrency: int
     retention: Retention
+    risk_scale: RiskScale
     notification_topic: str
     notify_priorities: tuple[str, ...]
     metrics_namespace: str
@@ -37,6 +39,7 @@ def read_configuration(environ: Mapping[str, str]) -> PollerConfiguration:
         upstream_secret=required(environ, "UPSTREAM_SECRET_ARN"),
         upstream_concurrency=whole_number(environ, "UPSTREAM_CONCURRENCY", default=4, low=1, high=8),
         retention=retention(environ),
+        risk_scale=risk_scale(environ),
         notification_topic=environ.get("NOTIFICATION_TOPIC_ARN", "").strip(),
         notify_priorities=_priorities_from(environ.get("NOTIFY_PRIORITY", "").strip() or "critical"),
         metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE", "").strip() or DEFAULT_NAMESPACE,
