@@ -2,15 +2,7 @@
 
 from collections.abc import Mapping
 
-from shared.domain.incident import PRIORITIES
 from shared.domain.retention import Retention
-from shared.domain.risk import (
-    DEFAULT_HALF_LIFE_DAYS,
-    DEFAULT_WEIGHTS,
-    MAX_HALF_LIFE_DAYS,
-    MAX_WEIGHT,
-    RiskScale,
-)
 
 # Python refuses to convert thousands of digits.
 _MAX_DIGITS = 20
@@ -42,19 +34,3 @@ def whole_number(environ: Mapping[str, str], name: str, *, default: int, low: in
 def retention(environ: Mapping[str, str]) -> Retention:
     """``RETENTION_DAYS``; where nobody said how long to keep things, nothing is thrown away."""
     return Retention(whole_number(environ, "RETENTION_DAYS", default=0, low=0, high=36_500))
-
-
-def risk_scale(environ: Mapping[str, str]) -> RiskScale:
-    """``RISK_WEIGHTS`` (one a priority, the lowest first) and ``RISK_HALF_LIFE_DAYS``."""
-    text = environ.get("RISK_WEIGHTS", "").strip() or ",".join(map(str, DEFAULT_WEIGHTS))
-    weights = [each.strip() for each in text.split(",")]
-    fits = all(each.isascii() and each.isdigit() and len(each) <= _MAX_DIGITS for each in weights)
-    if not fits or len(weights) != len(PRIORITIES) or max(map(int, weights)) > MAX_WEIGHT:
-        raise ConfigurationError(
-            f"RISK_WEIGHTS must be {len(PRIORITIES)} whole numbers from 0 to {MAX_WEIGHT} with commas between"
-            f" them, for {', '.join(PRIORITIES)}; not {text[:40]!r}"
-        )
-    half_life_days = whole_number(
-        environ, "RISK_HALF_LIFE_DAYS", default=DEFAULT_HALF_LIFE_DAYS, low=1, high=MAX_HALF_LIFE_DAYS
-    )
-    return RiskScale(tuple(map(int, weights)), half_life_days)

@@ -11,12 +11,15 @@ from botocore.client import BaseClient
 
 from functions.api.changes import ChangesAnswers
 from functions.api.configuration import read_configuration
+from functions.api.employees import EmployeesAnswers
 from functions.api.incidents import IncidentAnswers
+from functions.api.overviews import Overviews
 from functions.api.page_cache import PageCache
 from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
 from functions.api.signer import Signer
 from functions.api.state_of_request import StateOfRequest
+from functions.api.summary import SummaryAnswers
 from functions.api.unattributed import UnattributedAnswers
 from functions.api.walker import Walker
 from shared.aws import make_dynamodb
@@ -45,12 +48,15 @@ def build(
     app = APIGatewayRestResolver()
     state = StateOfRequest(app, _state_getter(client, table))
     cache = PageCache()
+    overviews = Overviews(table, state, configuration.retention)
     requests = PageRequests(signer=signer, read_state=state.read)
     routes = Routes(
         app,
         state=state,
         incidents=IncidentAnswers(requests, walker=walker, cache=cache),
         unattributed=UnattributedAnswers(requests, table, configuration.retention, cache=cache),
+        employees=EmployeesAnswers(overviews, table, signer=signer),
+        summary=SummaryAnswers(overviews),
         changes=ChangesAnswers(table, signer=signer, read_state=state.read),
         poll_interval_seconds=configuration.poll_interval_seconds,
     )

@@ -18,8 +18,6 @@ from shared.domain.incident import PRIORITIES
 
 MAX_WEIGHT = 1_000
 MAX_HALF_LIFE_DAYS = 3_650
-DEFAULT_WEIGHTS = (1, 3, 7, 15)
-DEFAULT_HALF_LIFE_DAYS = 30
 _FRACTION_BITS = 40
 _ONE = 1 << _FRACTION_BITS
 _TICKS_A_SECOND = 10**7
@@ -33,8 +31,8 @@ _MAX_EXPONENT = 1_000
 class RiskScale(NamedTuple):
     """What scores are counted in: whole weights by priority, lowest first, and a half-life."""
 
-    weights: tuple[int, ...] = DEFAULT_WEIGHTS
-    half_life_days: int = DEFAULT_HALF_LIFE_DAYS
+    weights: tuple[int, ...] = (1, 3, 7, 15)
+    half_life_days: int = 30
 
     def add(self, score: int, priority: str, timestamp: str) -> int:
         """The stored ``score`` with one more incident; ``timestamp`` is epoch seconds as text."""

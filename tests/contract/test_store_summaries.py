@@ -25,10 +25,10 @@ from shared.domain.rfc3339 import format_rfc3339
 from shared.domain.risk import RiskScale
 from shared.store import recount as recounting
 from shared.store.employees import read_all_employees, summary_at
-from shared.store.entries import commit_entry
+from shared.store.entries import commit_entry, read_entry
 from shared.store.erasure import SETTLED_AFTER_SECONDS, settle_erasures
 from shared.store.overviews import read_overview_at
-from shared.store.projection import project_committed
+from shared.store.projection import project_committed, project_entry
 from shared.store.recount import recount
 from shared.store.state import read_state
 from shared.store.table import Table
@@ -50,7 +50,8 @@ class Service:
     table: Table
     basis: Basis
     now: float = BEGIN
-    incidents: dict[str, tuple[str, Incident]] = field(default_factory=dict)
+    incidents: list[tuple[str, Incident, int]] = field(default_factory=list)
+    erased: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, Incident] = field(default_factory=dict)
     sleepers: list[PausingPoll] = field(default_factory=list)
     number: int = 0
@@ -76,7 +77,7 @@ class Service:
         commit_entry(self.table, entry, self.basis.retention)
         for each in decisions:
             if isinstance(each, Attributed):
-                self.incidents[each.incident.id] = each.employee_id, each.incident
+                self.incidents.append((each.employee_id, each.incident, entry.sequence))
                 self.waiting.pop(each.incident.id, None)
             elif isinstance(each, Unattributed):
                 self.waiting[each.incident.id] = each.incident
@@ -86,9 +87,7 @@ class Service:
         found = find_traces(self.table, employee_id, up_to=read_state(self.table).projected)
         if found:
             self.commit(found)
-            self.incidents = {
-                key: (owner, each) for key, (owner, each) in self.incidents.items() if owner != employee_id
-            }
+            self.erased[employee_id] = read_state(self.table).projected + 1
 
     def project(self, table: Table | None = None) -> None:
         """Lay out what is committed."""
@@ -131,7 +130,7 @@ class Service:
                     found[stored.employee_id] = summary
         return found
 
-    def check(self, *, forgets_exactly: bool = False) -> bool:
+    def check(self) -> bool:
         """All that is read is what is in the list; False where readers are told to wait."""
         overview = self.overview()
         if overview is None:
@@ -143,7 +142,11 @@ class Service:
         shown: dict[str, list[Incident]] = {}
         weighed: dict[str, float] = Counter()
         lasting: dict[str, float] = Counter()
-        for employee_id, incident in self.incidents.values():
+        for employee_id, incident, sequence in self.incidents:
+            if sequence > overview.sequence:
+                continue
+            if sequence < self.erased.get(employee_id, 0) <= overview.sequence:
+                continue
             weight = self.basis.scale.weights[PRIORITIES.index(incident.priority)]
             half_lives = (Decimal(incident.timestamp) - Decimal(self.now)) / (
                 self.basis.scale.half_life_days * DAY
@@ -204,12 +207,14 @@ def day(incident: Incident) -> int:
     return int(incident.timestamp.partition(".")[0]) // DAY
 
 
-def serve(basis: Basis, table: Table | None = None) -> Service:
-    """A new table, before its first entry."""
+def in_memory() -> tuple[Table, MemoryDynamoDB]:
     memory = MemoryDynamoDB()
-    service = Service(table or Table(memory.table_name, client=memory), basis)  # type: ignore[arg-type]  # as much of a client as is needed
-    assert service.recount()
-    return service
+    return Table(memory.table_name, client=memory), memory  # type: ignore[arg-type]  # as much of a client as is needed
+
+
+def numbers(memory: MemoryDynamoDB) -> Mapping[tuple[str, str], Any]:
+    """All items that hold numbers."""
+    return {key: item for key, item in memory.dump().items() if key[0] in ("EMPLOYEES", "SUMMARY")}
 
 
 # ---------------------------------------------------------------- random histories
@@ -228,7 +233,7 @@ HAPPENINGS = st.one_of(
     st.tuples(st.just("twice"), st.integers(1, 25)),
 )
 STEPS = st.one_of(
-    st.tuples(st.just("poll"), st.lists(KINDS, max_size=5), HAPPENINGS),
+    st.tuples(st.just("poll"), st.lists(KINDS, max_size=8), HAPPENINGS),
     st.tuples(st.just("poll"), st.lists(KINDS, max_size=5), HAPPENINGS),
     st.tuples(st.just("attribute"), st.sampled_from(EMPLOYEES), HAPPENINGS),
     st.tuples(st.just("erase"), st.sampled_from(EMPLOYEES), HAPPENINGS),
@@ -274,7 +279,7 @@ def lay_out(service: Service, work: Callable[[Table], object], happening: Sequen
     steps=st.lists(STEPS, min_size=1, max_size=14),
     scale=st.sampled_from(SCALES),
     days=st.sampled_from([0, 0, 30]),
-    most=st.sampled_from([(2, 3), (500, 512)]),
+    most=st.sampled_from([(1, 2), (2, 3), (500, 512)]),
     undisturbed_counting=st.booleans(),
 )
 def test_any_history_says_what_a_plain_count_says(
@@ -293,8 +298,7 @@ def test_any_history_says_what_a_plain_count_says(
         patch.setattr(overviews_domain, "MAX_ON_TOP", most[1])
         patch.setattr(recounting, "MAX_ON_TOP", most[1])
         patch.setattr(recounting, "_PORTION", 2)
-        memory = MemoryDynamoDB()
-        table = Table(memory.table_name, client=memory)  # type: ignore[arg-type]  # as much of a client as is needed
+        table, memory = in_memory()
         service = Service(table, Basis(scale, Retention(days)))
         if undisturbed_counting:
             assert service.recount()
@@ -314,6 +318,9 @@ def test_any_history_says_what_a_plain_count_says(
         for _ in range(3):
             service.recount()
         assert service.check()
+        overview = service.overview()
+        assert overview
+        assert overview.floor is None or len(overview.top) >= most[0]
 
 
 def take_step(service: Service, memory: MemoryDynamoDB, step: Sequence[Any]) -> None:
@@ -382,3 +389,190 @@ def expire(service: Service, memory: MemoryDynamoDB, *, all_of_them: bool) -> No
         expired = "expires_at" in item and int(item["expires_at"]["N"]) < service.now
         if expired and pk in ("INCIDENTS", "EMPLOYEES") and (all_of_them or dice.random() < 0.5):
             memory.delete_item(TableName=memory.table_name, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+
+
+# ---------------------------------------------------------------- one after the other, at every moment
+
+DAYS_AGO = (0.0, 1.0, 2.0, 3.0, 40.0, 5.0, 0.5)
+PAST = tuple(zip(EMPLOYEES * 2, DAYS_AGO * 2, PRIORITIES * 3, INCIDENT_TYPES * 2, strict=False))
+MEANWHILE = ("entry", "half an entry", "erasure", "other basis", "same basis", "all")
+
+
+def with_a_past(service: Service) -> Service:
+    """Three entries, laid out."""
+    for start in range(0, len(PAST), 4):
+        service.commit([Attributed(service.make(*each[1:]), each[0]) for each in PAST[start : start + 4]])
+        service.project()
+        service.now += 60
+    return service
+
+
+def some_more(service: Service) -> None:
+    service.commit([Attributed(service.make(*each[1:]), each[0]) for each in PAST[3:9]])
+
+
+def test_the_same_on_a_real_backend(store: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted from the start, erased, counted anew on another basis a portion at a time, filled up."""
+    monkeypatch.setattr(recounting, "_PORTION", 2)
+    monkeypatch.setattr(overviews_domain, "SHOWN_ON_TOP", 3)
+    monkeypatch.setattr(overviews_domain, "MAX_ON_TOP", 4)
+    monkeypatch.setattr(recounting, "MAX_ON_TOP", 4)
+    service = Service(store, Basis())
+    assert service.recount()
+    assert with_a_past(service).check()
+    for employee_id in ("1", "10"):
+        service.erase(employee_id)
+        service.project()
+        assert service.check()
+    service.settle()
+    service.basis = Basis(RiskScale((9, 1, 1, 1), 2), Retention())
+    assert not service.recount(portions=1)
+    some_more(service)
+    service.project()
+    assert not service.check(), "half of the employees are no answer"
+    assert service.recount()
+    assert service.check()
+
+
+@pytest.mark.parametrize("takes_effect", [False, True])
+@pytest.mark.parametrize("erases", [False, True])
+def test_numbers_are_the_same_to_the_byte_wherever_a_poll_dies(erases: bool, takes_effect: bool) -> None:
+    """Before and after each write of an entry, also twice in a row, and laid out again when all is done."""
+
+    def prepare() -> tuple[Service, MemoryDynamoDB]:
+        table, memory = in_memory()
+        service = Service(table, Basis())
+        service.recount()
+        with_a_past(service)
+        if erases:
+            service.erase("10")
+        else:
+            some_more(service)
+        return service, memory
+
+    undisturbed, memory = prepare()
+    undisturbed.project()
+    assert undisturbed.check()
+    wanted = numbers(memory)
+    assert len(wanted) == 8
+    deaths = 0
+    for at in range(1, 60):
+        service, memory = prepare()
+        for again in (0, 1):
+            try:
+                service.project(crashing(service.table, at=max(at - again, 1), takes_effect=takes_effect))
+            except CrashError:
+                deaths += 1
+                # An erasure is the one thing that shows before all of it is done.
+                assert erases or service.check(), "readers see the entry before, whole"
+        service.project()
+        entry = read_entry(service.table, read_state(service.table).projected)
+        assert entry
+        project_entry(service.table, entry, Retention())
+        assert numbers(memory) == wanted
+    assert deaths > 20
+
+
+@pytest.mark.parametrize("happening", MEANWHILE)
+def test_whoever_counts_anew_may_sleep_anywhere(happening: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each write: what others do meanwhile stays, and in the end all is counted once."""
+    monkeypatch.setattr(recounting, "_PORTION", 2)
+    slept = 0
+    for at in range(1, 25):
+        table, _ = in_memory()
+        service = with_a_past(Service(table, Basis()))
+        sleeper = PausingPoll(table, service.recount, at=at)
+        slept += sleeper.start()
+        if happening in ("entry", "all"):
+            some_more(service)
+            service.project()
+        if happening == "half an entry":
+            some_more(service)
+            with pytest.raises(CrashError):
+                service.project(crashing(table, at=4, takes_effect=True))
+        if happening in ("erasure", "all"):
+            service.erase("10")
+            service.project()
+        if happening in ("other basis", "all"):
+            service.basis = Basis(RiskScale((5, 5, 5, 1), 3), Retention())
+        if happening != "half an entry":
+            service.recount()
+        service.check()
+        sleeper.wake()
+        service.check()
+        service.project()
+        service.check()
+        service.settle()
+        for _ in range(3):
+            service.recount()
+        assert service.check()
+    assert slept >= 8
+
+
+def test_half_an_entry_is_not_counted_twice() -> None:
+    """Its incidents are in the table already when everything is counted as of the entry before."""
+    table, _ = in_memory()
+    service = with_a_past(Service(table, Basis()))
+    some_more(service)
+    with pytest.raises(CrashError):
+        service.project(crashing(table, at=5, takes_effect=True))
+    assert service.recount()
+    service.project()
+    assert service.check()
+
+
+def test_what_a_sleeping_poll_brings_back_is_not_counted() -> None:
+    """A poll lays out an entry, sleeps, and puts an incident of an employee who was erased meanwhile: nobody
+    counts that in, for it goes once more.
+    """
+    brought_back = 0
+    for at in range(1, 14):
+        table, memory = in_memory()
+        service = with_a_past(Service(table, Basis()))
+        some_more(service)
+        sleeper = PausingPoll(table, service.project, at=at)
+        sleeper.start()
+        service.project()
+        service.erase("10")
+        service.project()
+        sleeper.wake()
+        brought_back += any("0010#" in sk for pk, sk in memory.dump() if pk == "INCIDENTS")
+        assert not service.recount(), "counted though what is there may go"
+        service.settle()
+        assert service.recount()
+        assert service.check()
+        assert not [sk for _, sk in numbers(memory) if sk == f"{10:020}"]
+    assert brought_back
+
+
+def test_who_is_on_top_is_looked_for_when_too_few_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those below the floor are unknown: nobody takes a place there before all have been looked at."""
+    monkeypatch.setattr(overviews_domain, "SHOWN_ON_TOP", 2)
+    monkeypatch.setattr(overviews_domain, "MAX_ON_TOP", 3)
+    monkeypatch.setattr(recounting, "MAX_ON_TOP", 3)
+    table, _ = in_memory()
+    service = Service(table, Basis())
+    service.recount()
+    for employee_id, priority in zip("123456", ("critical",) * 3 + ("high",) * 3, strict=True):
+        service.commit([Attributed(service.make(0, priority, "other"), employee_id)])
+        service.project()
+    overview = service.overview()
+    assert overview
+    assert {each.employee_id for each in overview.top} == {"1", "2", "3"}
+    service.erase("1")
+    service.project()
+    service.erase("2")
+    service.project()
+    service.commit([Attributed(service.make(0, "low", "other"), "7")])
+    service.project()
+    assert service.check()
+    overview = service.overview()
+    assert overview
+    assert [each.employee_id for each in overview.top] == ["3"]
+    assert overview.is_short
+    assert service.recount()
+    assert service.check()
+    overview = service.overview()
+    assert overview
+    assert len(overview.top) == 3
+    assert not overview.is_short
