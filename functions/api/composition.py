@@ -10,12 +10,15 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from botocore.client import BaseClient
 
 from functions.api.configuration import read_configuration
+from functions.api.employees import EmployeesAnswers
 from functions.api.incidents import IncidentAnswers
+from functions.api.overviews import Overviews
 from functions.api.page_cache import PageCache
 from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
 from functions.api.signer import Signer
 from functions.api.state_of_request import StateOfRequest
+from functions.api.summary import SummaryAnswers
 from functions.api.walker import Walker
 from shared.aws import make_dynamodb
 from shared.direct_reads import DirectReads
@@ -49,6 +52,7 @@ def build(
     app = APIGatewayRestResolver()
     state = StateOfRequest(app, _state_getter(reads, table))
     pages = PageCache()
+    overviews = Overviews(table, state, configuration.retention)
     requests = PageRequests(signer=signer, retention=configuration.retention, read_state=state.read)
 
     # Most readers are never asked for these, and a start is imports.
@@ -70,6 +74,8 @@ def build(
         incidents=IncidentAnswers(requests, walker=walker, cache=pages),
         unattributed=unattributed,
         changes=changes,
+        employees=EmployeesAnswers(overviews, table, signer=signer),
+        summary=SummaryAnswers(overviews),
         poll_interval_seconds=configuration.poll_interval_seconds,
     )
     add_routes(app, routes, logger=logger)

@@ -15,16 +15,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api import formats, health, problems
 from functions.api.answer import CACHE_CONTROL, VARY, Answer, data_headers
+from functions.api.employees import EmployeesAnswers
 from functions.api.incidents import IncidentAnswers
 from functions.api.negotiation import choose_media_type, has_already, has_any
 from functions.api.parameters import (
     Query,
     parse_changes_parameters,
     parse_employee_id,
+    parse_employees_parameters,
     parse_no_parameters,
     parse_page_parameters,
+    parse_summary_parameters,
 )
 from functions.api.state_of_request import StateOfRequest
+from functions.api.summary import SummaryAnswers
 
 if TYPE_CHECKING:
     from functions.api.changes import ChangesAnswers
@@ -48,6 +52,8 @@ class Routes:
         incidents: IncidentAnswers,
         unattributed: "Callable[[], UnattributedAnswers]",
         changes: "Callable[[], ChangesAnswers]",
+        employees: EmployeesAnswers,
+        summary: SummaryAnswers,
         poll_interval_seconds: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -56,6 +62,8 @@ class Routes:
         self._incidents = incidents
         self._unattributed = unattributed
         self._changes = changes
+        self._employees = employees
+        self._summary = summary
         self._poll_interval_seconds = poll_interval_seconds
         self._clock = clock
 
@@ -65,7 +73,9 @@ class Routes:
             "/incidents": self.get_incidents,
             "/incidents/changes": self.get_changes,
             "/incidents/unattributed": self.get_unattributed,
+            "/employees": self.get_employees,
             "/employees/<employee_id>/incidents": self.get_employee_incidents,
+            "/summary": self.get_summary,
             "/health": self.get_health,
             "/openapi.json": self.get_openapi,
         }
@@ -99,6 +109,24 @@ class Routes:
         request = answers.prepare(parameters, content_type)
         return self._unless_had(
             request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
+        )
+
+    def get_employees(self) -> Answer:
+        """Employees with counts and a risk score: those on top, or all of them by id."""
+        parameters = parse_employees_parameters(self._query())
+        self._accepted(formats.JSON)
+        request = self._employees.prepare(parameters)
+        return self._unless_had(
+            request.etag, lambda: self._employees.headers(request), lambda: self._employees.answer(request)
+        )
+
+    def get_summary(self) -> Answer:
+        """Everybody's incidents in numbers."""
+        days = parse_summary_parameters(self._query())
+        self._accepted(formats.JSON)
+        request = self._summary.prepare(days)
+        return self._unless_had(
+            request.etag, lambda: self._summary.headers(request), lambda: self._summary.answer(request)
         )
 
     def get_health(self) -> Answer:

@@ -46,6 +46,7 @@ def build(
         ),
         notifier=Notifier(table, topic, configuration.notify_priorities),
         retention=configuration.retention,
+        scale=configuration.risk_scale,
         concurrency=configuration.upstream_concurrency,
         observe=partial(emit_metrics, namespace=configuration.metrics_namespace),
         observe_told=partial(emit_told, namespace=configuration.metrics_namespace),

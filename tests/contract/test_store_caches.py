@@ -1,6 +1,7 @@
 """What waits, and what is kept beside the journal: each may be lost, late or half-written without harm."""
 
 import random
+import struct
 import threading
 from typing import Any
 
@@ -21,6 +22,7 @@ from shared.store.unattributed import add, read_open, resolve
 from tests.contract.conftest import Backend
 from tests.contract.disturbed import CrashError, PausingPoll, crashing
 from tests.contract.model import COMMITTED_AT, DAY, make_incident
+from tests.fakes import item_size
 
 FOREVER = Retention(0)
 NOW = COMMITTED_AT + 0.25
@@ -101,6 +103,26 @@ class TestDigests:
         assert read_digests(store, "denial") == DIGESTS
         assert read_digests(store, "probing") == {5: digest_ids(["x"])}
         assert read_digests(store, "other") == {}
+
+    def test_what_an_earlier_version_stored_is_read(self, store: Table, backend: Backend) -> None:
+        """An hour and a digest a row; and that version finds nothing wrong with what is stored now."""
+        store_digests(store, "denial", DIGESTS, sequence=1)
+        item = dict(backend.dump(store)["SOURCE#denial", "DIGESTS"])
+        assert bytes(item.pop("runs")["B"])
+        assert bytes(item["digests"]["B"]) == b""
+        rows = b"".join(struct.pack(">i12s", hour, digest) for hour, digest in DIGESTS.items())
+        backend.client.put_item(TableName=store.name, Item={**item, "digests": {"B": rows}})
+        assert read_digests(store, "denial") == DIGESTS
+
+    def test_a_week_takes_two_write_units(self, store: Table, backend: Backend) -> None:
+        """300 incidents leave some of its 168 hours out; runs cost less than that spares."""
+        hours = [hour for hour in range(494_000, 494_168) if hour % 6]
+        store_digests(
+            store, "unauthorized", {hour: digest_ids([str(hour)]) for hour in hours}, sequence=10**6
+        )
+        item = backend.dump(store)["SOURCE#unauthorized", "DIGESTS"]
+        assert len(hours) == 140
+        assert 1024 < item_size(item) <= 2048  # type: ignore[arg-type]  # as a dump has it
 
     def test_a_new_set_replaces_the_old_one_whole(self, store: Table) -> None:
         """Hours that rolled out of the window are gone; an empty window has no digests."""

@@ -44,7 +44,6 @@ IPS = tuple(f"10.0.0.{number}" for number in range(6))
 BEGINNING = 4_000_000_000
 INTERVAL = 300
 _make_client = boto3.client
-_DIGEST_ROW = struct.Struct(">i12s")
 
 type Dump = Mapping[tuple[str, str], Any]
 
@@ -374,11 +373,21 @@ def check_digests(dump: Dump, served: Served, now: float) -> None:
     """Whatever a poll would skip because of a digest is known."""
     for kind, texts in served.records.items():
         item = dump.get((f"SOURCE#{kind}", "DIGESTS"))
-        stored = dict(_DIGEST_ROW.iter_unpack(item["digests"]["B"])) if item else {}
+        stored = _digests_of(bytes(item["runs"]["B"])) if item else {}
         window = sort_out(kind, parse(f'{{"results":[{",".join(texts)}]}}'), now=now, retention=Retention(0))
         for hour, ids in window.ids_by_hour().items():
             if stored.get(hour) == digest_ids(ids):
                 assert all((f"ID#{each}", "ID") in dump for each in ids), f"{kind}: {hour} is not known"
+
+
+def _digests_of(packed: bytes) -> dict[int, bytes]:
+    """Digests by hour: how many runs, of each its first hour and its length, then 12 bytes an hour."""
+    (runs,) = struct.unpack_from(">H", packed)
+    heads = [struct.unpack_from(">iH", packed, 2 + 6 * number) for number in range(runs)]
+    hours = [hour for begin, length in heads for hour in range(begin, begin + length)]
+    digests = packed[2 + 6 * runs :]
+    assert len(digests) == 12 * len(hours)
+    return {hour: digests[12 * number : 12 * number + 12] for number, hour in enumerate(hours)}
 
 
 def check_settled(surroundings: Surroundings) -> View:

@@ -311,8 +311,9 @@ def test_the_reader_asks_only_for_what_its_role_may_read(
         assert reader.get(path, cursor=cursor).status == 200
     token = reader.get(CHANGES, limit="1").json["next_token"]
     assert reader.get(CHANGES, token=token).status == 200
-    for path in ("/employees/7/incidents", "/health", "/openapi.json"):
+    for path in ("/employees/7/incidents", "/summary", "/health", "/openapi.json"):
         assert reader.get(path).status == 200
+    assert reader.get("/employees", sort="employee_id").status == 200
     asked = {
         (request["Key"]["pk"] if name == "GetItem" else request["ExpressionAttributeValues"][":pk"])["S"]
         for name, request in history.client.requests[before:]

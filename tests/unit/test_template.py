@@ -19,7 +19,9 @@ PATHS = {
     "/incidents",
     "/incidents/unattributed",
     "/incidents/changes",
+    "/employees",
     "/employees/{employee_id}/incidents",
+    "/summary",
     "/health",
     "/openapi.json",
 }
@@ -140,6 +142,8 @@ def test_the_layer_is_built_for_the_functions_processor() -> None:
                 "NOTIFICATION_TOPIC_ARN",
                 "NOTIFY_PRIORITY",
                 "RETENTION_DAYS",
+                "RISK_WEIGHTS",
+                "RISK_HALF_LIFE_DAYS",
                 "POWERTOOLS_SERVICE_NAME",
                 "POWERTOOLS_METRICS_NAMESPACE",
                 "POWERTOOLS_LOG_LEVEL",
