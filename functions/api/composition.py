@@ -74,7 +74,7 @@ def build(
         incidents=IncidentAnswers(requests, walker=walker, cache=pages),
         unattributed=unattributed,
         changes=changes,
-        employees=EmployeesAnswers(overviews, table, signer=signer),
+        employees=EmployeesAnswers(overviews, Table(table.name, client=client), signer=signer),
         summary=SummaryAnswers(overviews),
         poll_interval_seconds=configuration.poll_interval_seconds,
     )

@@ -202,7 +202,6 @@ def test_a_named_method_goes_before_any(method: str, chosen: str) -> None:
 @pytest.mark.parametrize(
     ("method", "target"),
     [
-        ("GET", "/"),
         ("GET", "/incident"),
         ("GET", "//incidents"),
         ("GET", "/employees//incidents"),
