@@ -16,12 +16,16 @@ const live = {
   health: null,
   /** Incidents that have come since the page was opened; null until that is known. */
   arrived: null,
-  unreachable: false,
+  /** What the last look failed with. */
+  trouble: null,
   askedAt: 0,
   state() {
-    return live.unreachable ? "unreachable" : (live.health?.status ?? "unknown");
+    return live.trouble ? "unreachable" : (live.health?.status ?? "unknown");
   },
   word() {
+    if (live.trouble?.status) {
+      return `Error ${live.trouble.status}`;
+    }
     const nothing = live.state() === "fail" && live.health.data_age_seconds === null;
     return nothing ? "No data yet" : (WORDS[live.state()] ?? "Unknown");
   },
@@ -44,6 +48,7 @@ let total = null;
 let version = null;
 let timer = 0;
 let failures = 0;
+let looks = 0;
 
 /** Show what the address says. */
 async function show({moved = true} = {}) {
@@ -128,7 +133,7 @@ function tell(error = null) {
     const waits = error.code === "no_data_yet" || error.code === "summaries_not_ready";
     const title = error.title || "Something went wrong in this page";
     replace(notice, h("p", {class: waits ? "wait" : "error"}, h("strong", {}, `${title}: `), error.message, ". ", reference, " ", retry));
-  } else if (live.unreachable) {
+  } else if (live.trouble && !live.trouble.status) {
     replace(notice, h("p", {class: "error"}, h("strong", {}, "The API does not answer. "), "What is shown is as of the last answer; asking goes on."));
   } else {
     notice.replaceChildren();
@@ -143,13 +148,15 @@ function say(text) {
 /** Ask for health, which is one small read; only when the snapshot has moved is anything else asked for again. */
 async function look() {
   clearTimeout(timer);
+  looks += 1;
+  const mine = looks;
   let wait = LONGEST_WAIT;
   try {
     const health = await getHealth();
     live.askedAt = performance.now();
     failures = 0;
-    const wasUnreachable = live.unreachable;
-    live.unreachable = false;
+    const wasUnreachable = live.trouble !== null;
+    live.trouble = null;
     live.health = health;
     wait = Math.min(30, Math.max(2, Number(health.thresholds.poll_interval_seconds) / 4));
     const identified = Number(health.total_identified_incidents);
@@ -173,7 +180,7 @@ async function look() {
     }
   } catch (error) {
     failures += 1;
-    live.unreachable = true;
+    live.trouble = error;
     showFreshness();
     view?.refresh?.();
     if (retryAt === null) {
@@ -181,7 +188,8 @@ async function look() {
     }
     wait = Math.min(LONGEST_WAIT, Math.max(error.retryAfter ?? 0, 2 ** failures));
   }
-  if (document.visibilityState === "visible") {
+  // Nobody looks at a hidden page; and of two looks at once the later one goes on.
+  if (document.visibilityState === "visible" && mine === looks) {
     timer = setTimeout(look, wait * 1000);
   }
 }
@@ -208,7 +216,9 @@ function showFreshness() {
     place.dataset.state = live.state();
     document.getElementById("freshness-word").textContent = live.word();
   }
-  document.getElementById("freshness-age").textContent = live.health ? live.age() : "";
+  for (const age of document.querySelectorAll(".age")) {
+    age.textContent = live.health ? live.age() : "";
+  }
   document.getElementById("footer-version").textContent = live.health ? `Service ${live.health.version}.` : "";
 }
 

@@ -34,6 +34,7 @@ export function overviewView(live) {
     sources,
   );
   let latest = null;
+  let told = null;
   // Those that were there when the page was opened: all others are new.
   let seen = null;
 
@@ -69,9 +70,12 @@ export function overviewView(live) {
       drawSources();
       return `${count(summary.incidents, "incident")} in ${summary.period.days} days`;
     },
-    /** Health has news. */
+    /** Health was asked for: what has changed is drawn anew, ages go on by themselves. */
     refresh() {
-      if (latest) {
+      const {health} = live;
+      const now = JSON.stringify([live.word(), live.arrived, health?.output?.replace(/\d+/g, ""), Object.values(health?.sources ?? {}).map((each) => each.state)]);
+      if (latest && now !== told) {
+        told = now;
         drawTiles();
         drawSources();
       }
@@ -89,7 +93,7 @@ export function overviewView(live) {
       tile(
         "Data",
         live.word(),
-        health ? [live.age(), sourcesInShort(health)] : [],
+        health ? [h("span", {class: "age"}, live.age()), sourcesInShort(health)] : [],
         {state: live.state(), id: "tile-data"},
       ),
       tile(

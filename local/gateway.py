@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import re
 import socket
 import sys
 import threading
@@ -29,6 +30,8 @@ THREADS = 16
 PLACE = "local run"
 _ANSWER_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 _BODILESS = (204, 304)
+# What a browser may call this machine: other names that lead here would let others' pages read the answers.
+_OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 type Headers = list[tuple[str, str]]
 type StartResponse = Callable[[str, Headers], Any]
@@ -71,10 +74,13 @@ class Gateway:
 
     def _answer(self, environ: Environ) -> Answer:
         method, path = environ["REQUEST_METHOD"], read_path(environ)
+        request_id = str(uuid.uuid4())
+        if re.sub(r":\d*$", "", environ.get("HTTP_HOST", "localhost")) not in _OWN_NAMES:
+            detail = "nothing is served under this name, only under 127.0.0.1 and localhost"
+            return build_problem(421, "wrong_host", "This is not the host that was asked", detail, request_id)
         page = answer_docs(method, path) or answer_console(method, path, PLACE)
         if page is not None:
             return Answer(page.status, list(page.headers.items()), page.body)
-        request_id = str(uuid.uuid4())
         match = match_route(self._routes, method, path)
         if match is None:
             detail = "nothing is served under this path and method"

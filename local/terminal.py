@@ -25,6 +25,8 @@ def say_banner(url: str, settings: Settings) -> None:
 The Security Incident API is ready on {url}
 It polls {upstream} every {settings.poll_interval_seconds} s. What it stores is gone when it ends.
 
+Look at it in a browser: {url}/
+
 Try:
 {_describe_requests(url)}
 

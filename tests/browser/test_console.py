@@ -213,6 +213,41 @@ def test_new_incidents_appear(
     expect(page.locator("#notice")).to_be_empty()
 
 
+def test_a_hidden_page_asks_for_nothing(
+    make_upstream: Callable[..., Upstream], site: Site, make_page: Callable[..., Page]
+) -> None:
+    """Nothing is asked for while nobody looks; whoever comes back sees what is new, by one loop as before."""
+    upstream = make_upstream()
+    upstream.poll()
+    page = make_page()
+    page.goto(site.url)
+    expect(page.locator("#freshness-word")).to_have_text("Fresh")
+
+    def turn(state: str) -> None:
+        page.evaluate(
+            """state => {
+              Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            state,
+        )
+
+    turn("hidden")
+    page.wait_for_timeout(500)
+    upstream.add("misuse", misuse(1))
+    upstream.poll()
+    before = len(site.asked)
+    page.wait_for_timeout(4_000)
+    assert site.asked[before:] == []
+    for state in ("visible", "hidden", "visible", "hidden", "visible"):
+        turn(state)
+    expect(page.locator("#tile-arrived .value")).to_have_text("1")
+    page.wait_for_timeout(500)
+    before = len(site.asked)
+    page.wait_for_timeout(4_500)
+    assert 1 <= len(site.asked) - before <= 3
+
+
 def test_a_deployment(
     make_upstream: Callable[..., Upstream], site: Site, make_page: Callable[..., Page]
 ) -> None:

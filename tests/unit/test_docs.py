@@ -274,6 +274,13 @@ def test_every_setting_of_the_local_run_is_documented() -> None:
     read = variables_read(read_all("local/sam_local.py", "local/docker_engine.py")) - {"PATH"}
     documented = first_column(section(CONFIGURATION, "The environment of `make sam-local`"), "variable")
     assert differences(documented, read) == ""
+    # WSGI's environment is that of a request.
+    read = {
+        each for each in variables_read(read_all("scripts/console.py")) if not re.match("HTTP_|QU|RE", each)
+    }
+    documented = first_column(section(CONFIGURATION, "The environment of `make console`"), "variable")
+    assert "URL" in read
+    assert differences(documented, read) == ""
 
 
 def test_every_make_target_is_documented() -> None:
@@ -285,6 +292,16 @@ def test_every_make_target_is_documented() -> None:
     for path, text in PAGES.items():
         named = set(re.findall(r"(?:`|^| )make ([a-z0-9-]+)\b(?=`|$)", text, re.MULTILINE))
         assert named <= targets, f"{path.name}: {named - targets}"
+
+
+def test_every_view_of_the_page_is_documented() -> None:
+    """The views that the page links to are those of the docs."""
+    page = (ROOT / "console/index.html").read_text("utf-8")
+    linked = set(re.findall(r'href="(#/[a-z]*)"', page)) | {"#/employees/4506"}
+    assert "#/unattributed" in linked
+    cells = (DOCS / "console.md").read_text("utf-8")
+    documented = re.findall(r"\| `(#/[a-z0-9/]*)[^|]*` \|", section(cells, "What is shown"))
+    assert differences(documented, linked) == ""
 
 
 def test_every_flag_of_the_simulator_is_documented() -> None:

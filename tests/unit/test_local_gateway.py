@@ -227,6 +227,29 @@ def test_no_route(method: str, target: str) -> None:
     assert problem["request_id"] == headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9000", 200),
+        ("localhost:9000", 200),
+        ("[::1]:9000", 200),
+        ("127.0.0.1", 200),
+        ("evil.test:9000", 421),
+        ("127.0.0.1.evil.test", 421),
+        ("evil.test:127.0.0.1", 421),
+        ("", 421),
+    ],
+)
+def test_another_name_for_this_machine(host: str, status: int) -> None:
+    """A name of others that leads to this machine would make their pages this server's: it answers to none,
+    neither with data nor with a page.
+    """
+    client = Client(lambda event: answer())
+    for target in ("/incidents", "/", "/docs"):
+        assert client.ask(target, HTTP_HOST=host)[0] == status
+    assert bool(client.events) == (status == 200)
+
+
 def test_answer_goes_back_as_it_is() -> None:
     """Status, single and repeated headers and the body reach the client; the time left is the template's."""
     more = {"multiValueHeaders": {"Link": ["<a>", "<b>"]}, "statusCode": 203}
