@@ -674,7 +674,7 @@ def test_samconfig_knows_every_stage() -> None:
 # ---------------------------------------------------------------- events/
 
 
-@pytest.mark.parametrize("name", ["incidents", "employee", "health"])
+@pytest.mark.parametrize("name", ["incidents", "employee", "employees", "summary", "health"])
 def test_sample_requests_are_for_routes_that_exist(name: str) -> None:
     """What `sam local invoke ApiFunction` is fed matches a route, its path and its parameters."""
     event = json.loads((ROOT / "events" / f"{name}.json").read_text())
@@ -706,6 +706,8 @@ def test_every_sample_event_is_checked() -> None:
         "schedule.json",
         "incidents.json",
         "employee.json",
+        "employees.json",
+        "summary.json",
         "health.json",
     }
 
