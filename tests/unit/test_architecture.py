@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CODE = ("shared", "functions", "local", "tests", "benchmarks", "scripts")
+CODE = ("shared", "functions", "local", "tests", "benchmarks", "scripts", "integrations")
 MAX_HANDLER_LINES = 40
 # Words that say nothing of what a module is about.
 EMPTY_WORDS = frozenset({"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"})
