@@ -34,8 +34,6 @@ class Trouble:
 # As the reader answers it, and API Gateway by the template's gateway responses.
 UNFINISHED = Trouble(503, "search_unfinished", {"Retry-After": "1"})
 THROTTLED = Trouble(429, "throttled", {"Retry-After": "1"})
-
-
 EXPIRED = Trouble(410, "token_expired")
 # Stands in a token that a page without incidents gave out, before the one that it was asked with.
 _AGAIN = "again-"
