@@ -29,10 +29,20 @@ def run() -> dict[str, Any]:
     }
     with serve(make_table(past)) as server:
         environment = make_environment("ApiFunction", server.url)
+        walk = Subject("benchmarks.readers", "walk_with_reader", {"limit": 500}, environment=environment)
+        with walk:
+            # It learns how many incidents an employee has.
+            walk.run(10)
+            server.count()
+            walk.run()
+            bodies = [body for operation, body, _ in server.count().last if operation == "Query"]
         measured = measure_in_turn(
             {
                 "reader": Subject(
                     "benchmarks.readers", "walk_with_reader", {"limit": 500}, environment=environment
+                ),
+                "floor": Subject(
+                    "benchmarks.readers", "query_over_http", {"bodies": bodies}, environment=environment
                 ),
                 "first_version": Subject("benchmarks.first_version", "answer_from_memory", memory),
                 "first_version_flask": Subject(

@@ -54,7 +54,7 @@ def _draw_reading(axes: Any, results: Results) -> None:
     names = {
         "reader": "reader, a page not seen before",
         "again": "reader, the same page again",
-        "boto3_query": "boto3 client, the same queries",
+        "boto3_query": "boto3 client, the same items",
         "raw_json": "the answers as JSON",
     }
     for place, (name, label) in enumerate(names.items()):

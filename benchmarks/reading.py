@@ -50,8 +50,12 @@ def _measure_page(server: Server, environment: Mapping[str, str], limit: int) ->
     measured = measure_in_turn(
         {
             "reader": _subject("ask_reader", environment, **page),
-            "boto3_query": _subject("query_with_boto3", environment, bodies=bodies),
+            "boto3_query": _subject(
+                "query_with_boto3", environment, bodies=list(map(_of_whole_items, bodies))
+            ),
+            "boto3_projected": _subject("query_with_boto3", environment, bodies=bodies),
             "again": _subject("ask_reader", environment, **page, again=True),
+            "bare_http": _subject("query_over_http", environment, bodies=bodies),
             "raw_json": _subject("parse_json", environment, texts=answers),
             "constant": _subject("answer_constant", environment, text="x" * size),
         },
@@ -68,6 +72,17 @@ def _measure_page(server: Server, environment: Mapping[str, str], limit: int) ->
         "incidents": sum(json.loads(answer)["Count"] for answer in answers),
         "floors": {name: each.to_json() for name, each in measured.items()},
     }
+
+
+def _of_whole_items(body: str) -> str:
+    """The same query without a choice of attributes, as somebody makes it who wants the items."""
+    query: dict[str, Any] = json.loads(body)
+    del query["ProjectionExpression"]
+    used = query.get("FilterExpression", "")
+    query["ExpressionAttributeNames"] = {
+        name: attribute for name, attribute in query["ExpressionAttributeNames"].items() if name in used
+    }
+    return json.dumps(query)
 
 
 def _subject(function: str, environment: Mapping[str, str], **arguments: Any) -> Subject:

@@ -122,6 +122,7 @@ def run() -> dict[str, Any]:
                 _HANDLERS, _LAYER, "bare_boto3.lambda_handler", {}, reader | files
             ),
             "boto3, compiled": _Handler(_HANDLERS, None, "bare_boto3.lambda_handler", {}, reader | files),
+            "one small read": _Handler(_HANDLERS, None, "one_read.lambda_handler", {}, reader | files),
             "no database": _Handler(_HANDLERS, None, "constant.lambda_handler", {}, reader | files),
         }
         starts, platform_bytes = _start_in_turn(handlers, runtime, make_advance(table.url))
@@ -204,7 +205,8 @@ def _start(handler: _Handler, runtime: Path, advance: Callable[[], None]) -> _St
                 *("--runtime-api-address", f"127.0.0.1:{api_port}"),
                 *_python(handler, runtime),
             ],
-            environment=handler.environment,
+            # Lambda says how it starts a function; its emulator does not.
+            environment={**handler.environment, "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"},
             log=log,
         )
         children.wait_until(lambda: _listens(port), "the runtime interface emulator", 10)

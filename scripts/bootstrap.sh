@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan|bench
+# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan|bench|clients
 #   local  .venv for `make run`, and the AWS emulator
 #   dev    the same .venv with everything the tests need, and the AWS emulator
 #   sam    the SAM CLI
 #   scan   what `make scan` and `make audit` run
 #   bench  what measuring needs, and dynalite, another DynamoDB emulator, where npm is
+#   clients  the programs that `make clients` lets pull
 # Needs python3 (any since 3.8); PYTHON=/path/to/python3.13 chooses the interpreter. A second run only compares files.
 set -eu
 cd "$(dirname "$0")/.."
@@ -124,8 +125,8 @@ install_dynalite() {
 }
 
 case "${1:-}" in
-local | dev | sam | scan | bench) install_uv ;;
-*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan|bench" ;;
+local | dev | sam | scan | bench | clients) install_uv ;;
+*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan|bench|clients" ;;
 esac
 case "$1" in
 local) install_into .venv requirements-local.txt "what the local run needs" ;;
@@ -135,6 +136,7 @@ scan)
     install_into .tools/scan requirements-scan.txt "the scanners"
     install_actionlint
     ;;
+clients) install_into .tools/clients requirements-clients.txt "the clients that pull" ;;
 bench)
     install_into .tools/bench requirements-bench.txt "what measuring needs"
     install_dynalite

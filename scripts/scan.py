@@ -65,12 +65,33 @@ NO_SECRETS = (
     Allowed("local/emulator.py", KEYWORD, "the emulator takes any", "nosec B105 - the emulator takes any"),
     Allowed("benchmarks/functions.py", KEYWORD, "the name of a secret", '": "upstream",$'),
     Allowed("functions/poller/composition.py", KEYWORD, "a type", '"SecretsManagerClient | None"'),
+    Allowed(
+        "client/incidents_client/*.py",
+        KEYWORD,
+        "codes of errors and names of variables",
+        r'^    "[a-z_]+": "[a-z]+ |^    names = \{"api-key"',
+    ),
+    Allowed(
+        "tests/client/test_auth.py",
+        BASE64,
+        "the key of AWS's published test vectors, which opens nothing",
+        "EXAMPLEKEY",
+    ),
+    Allowed(
+        "tests/client/test_auth.py", HEX, "signatures of AWS's published test vectors", r'", "[0-9a-f]{64}"'
+    ),
     Allowed("docs/api.md", KEYWORD, "an example of a token that signs nothing", '"next_token": '),
     Allowed(
         "openapi.yaml",
         KEYWORD,
         "examples of tokens that sign nothing, and descriptions",
         r"^ +(next_token|value|description):",
+    ),
+    Allowed(
+        "integrations/*",
+        KEYWORD,
+        "names of settings, whose values are a person's",
+        r"^The API key|ApiKeyName",
     ),
     Allowed(
         "template.yaml",

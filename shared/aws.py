@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
 
+USER_AGENT = f"security-incident-api/{VERSION}"
 # The build leaves the models of all others out of the packages (scripts/build.py).
 SERVICES = frozenset({"dynamodb", "secretsmanager", "sns"})
 # Of a small request botocore spends a quarter on putting together who asks, twice, and a tenth on checking
 # requests that the store alone makes: DynamoDB checks them as well, and so do the store's contract tests.
-_LEAN = Config(user_agent=f"security-incident-api/{VERSION}", parameter_validation=False)
+_LEAN = Config(user_agent=USER_AGENT, parameter_validation=False)
 
 
 def make_dynamodb(*, read_timeout: float, attempts: int, connections: int = 10) -> "DynamoDBClient":

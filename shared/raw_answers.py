@@ -29,17 +29,24 @@ def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, An
     Whatever is not an ordinary answer is left to botocore.
     """
     body = response_dict["body"]
-    if response_dict["status_code"] != 200 or _has_bytes(body):
+    if response_dict["status_code"] != 200 or has_bytes(body):
         return
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return
-    if isinstance(answer, dict):
+    answer = parse_object(body)
+    if answer is not None:
         customized_response_dict |= answer
         response_dict["body"] = b"{}"
 
 
-def _has_bytes(body: bytes) -> bool:
+def parse_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that an answer is; None for anything else."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def has_bytes(body: bytes) -> bool:
+    """Whether a value of an answer travels as base64 text, which is not what it is."""
     # One letter is found much faster than three, and hardly any incident has it.
     return b"B" in body and any(kind in body for kind in _BYTES)

@@ -63,7 +63,8 @@ class ChangesAnswers:
         state = self._read_state()
         if state.projected == 0:
             raise NoDataYetError("no poll has succeeded yet: try again in a moment, or look at /health")
-        etag = make_etag(_RENDERER, parameters, media_type, state.projected)
+        # A restored table comes to the same sequence again, at another time; findings name the version.
+        etag = make_etag(_RENDERER, VERSION, parameters, media_type, state.projected, state.committed_at)
         return ChangesRequest(state, parameters, self._place(parameters.token, state), media_type, etag)
 
     def answer(self, request: ChangesRequest) -> Answer:

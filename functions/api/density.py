@@ -19,29 +19,34 @@ _KEPT_FREE = 0.01
 # Fewer employees than that tell little.
 _SAMPLE_EMPLOYEES = 100
 _SAMPLES = 31
+# An employee counts for this many times what one is likely to have, at most: of a hundred, one who has
+# thousands must not make the pages of all others dear. Where all have more, it is learned in some steps.
+_MOST_TIMES_LIKELY = 10
 _REMEMBERED_ITEMS = 5_000
 
 
 class Density:
     """Learned from the pages that were read; before the first, about what the upstream's real data had.
 
-    Of the last few samples the middle half counts: an employee with very many incidents makes no difference.
+    An employee with very many incidents makes little difference to a sample, and of the last few samples the
+    middle half counts.
     """
 
     def __init__(self) -> None:
         self._incidents_each = deque([1.5], _SAMPLES)
         self._employees = 0
-        self._incidents = 0
+        self._incidents = 0.0
         self._items = 100
         self._json_bytes = 100 * 250
 
-    def learn(self, employees: int, incidents: int) -> None:
-        """Take in a page: how many employees, and how many incidents they have."""
-        self._employees += employees
-        self._incidents += incidents
+    def learn(self, incidents_each: Sequence[int]) -> None:
+        """Take in a page: how many incidents each of its employees has."""
+        most = _MOST_TIMES_LIKELY * self._likely_each()
+        self._employees += len(incidents_each)
+        self._incidents += sum([min(incidents, most) for incidents in incidents_each])
         if self._employees >= _SAMPLE_EMPLOYEES:
             self._incidents_each.append(self._incidents / self._employees)
-            self._employees = self._incidents = 0
+            self._employees, self._incidents = 0, 0.0
 
     def learn_sizes(self, incidents: Sequence[StoredIncident]) -> None:
         """Take in what a request brought; what was long ago counts ever less."""
@@ -54,9 +59,12 @@ class Density:
     def items_of(self, employees: int) -> int:
         """About as many items as so many employees have: as many as the read units for these can hold."""
         bytes_each = self._json_bytes / self._items + _BYTES_BESIDE_JSON
+        likely = employees * self._likely_each() * bytes_each / _READ_UNIT_BYTES
+        units = max(1, ceil(likely * (1 + _MARGIN)))
+        return max(1, int(units * _READ_UNIT_BYTES * (1 - _KEPT_FREE) / bytes_each))
+
+    def _likely_each(self) -> float:
         samples = sorted(self._incidents_each)
         ends = len(samples) // 4
         middle = samples[ends : len(samples) - ends]
-        likely = employees * fsum(middle) / len(middle) * bytes_each / _READ_UNIT_BYTES
-        units = max(1, ceil(likely * (1 + _MARGIN)))
-        return max(1, int(units * _READ_UNIT_BYTES * (1 - _KEPT_FREE) / bytes_each))
+        return fsum(middle) / len(middle)

@@ -11,6 +11,7 @@ from functions.api.problems import NoDataYetError
 from functions.api.signer import Signer
 from functions.api.walk import Position, Snapshot, Walk
 from shared.domain.cursor import Cursor, ExpiredCursorError, open_cursor, sign_cursor
+from shared.domain.retention import Retention
 from shared.store.state import State
 
 # Part of every ETag: to be raised when the same data are rendered differently.
@@ -34,12 +35,18 @@ class PageRequest(NamedTuple):
 
 
 class PageRequests:
-    """Makes them of parameters, and cursors of them."""
+    """Makes them of parameters, and cursors of them; ``retention`` is what their pages are read by."""
 
     def __init__(
-        self, *, signer: Signer, read_state: Callable[[], State], clock: Callable[[], float] = time.time
+        self,
+        *,
+        signer: Signer,
+        retention: Retention,
+        read_state: Callable[[], State],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._signer = signer
+        self._retention = retention
         self._read_state = read_state
         self._clock = clock
 
@@ -72,7 +79,9 @@ class PageRequests:
             walk = Walk(snapshot, cursor.filters, employee_id, unattributed, erasures)
             start = Position(cursor.go_on_from, cursor.counts)
             began_at = cursor.began_at
-        return PageRequest(state, walk, began_at, start, limit, make_etag(_RENDERER, walk, start, limit))
+        # Clients bring an ETag back after a deployment, which may have changed the retention.
+        etag = make_etag(_RENDERER, self._retention, walk, start, limit)
+        return PageRequest(state, walk, began_at, start, limit, etag)
 
     def headers(self, request: PageRequest) -> dict[str, str]:
         """The headers of the page that are known without reading it."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from aws_lambda_powertools import Logger
@@ -14,8 +15,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api import formats, health, problems
 from functions.api.answer import CACHE_CONTROL, VARY, Answer, data_headers
-from functions.api.changes import ChangesAnswers
-from functions.api.employees import EmployeesAnswers
 from functions.api.incidents import IncidentAnswers
 from functions.api.negotiation import choose_media_type, has_already, has_any
 from functions.api.parameters import (
@@ -28,8 +27,12 @@ from functions.api.parameters import (
     parse_summary_parameters,
 )
 from functions.api.state_of_request import StateOfRequest
-from functions.api.summary import SummaryAnswers
-from functions.api.unattributed import UnattributedAnswers
+
+if TYPE_CHECKING:
+    from functions.api.changes import ChangesAnswers
+    from functions.api.employees import EmployeesAnswers
+    from functions.api.summary import SummaryAnswers
+    from functions.api.unattributed import UnattributedAnswers
 
 ALLOWED_METHODS = ("GET", "HEAD")
 _OTHER_METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -39,7 +42,7 @@ type Respond = Callable[..., Answer]
 
 
 class Routes:
-    """One method a route: request in, answer out."""
+    """One method a route: request in, answer out. What makes the rarer answers is made when it is needed."""
 
     def __init__(
         self,
@@ -47,10 +50,10 @@ class Routes:
         *,
         state: StateOfRequest,
         incidents: IncidentAnswers,
-        unattributed: UnattributedAnswers,
-        changes: ChangesAnswers,
-        employees: EmployeesAnswers,
-        summary: SummaryAnswers,
+        unattributed: "Callable[[], UnattributedAnswers]",
+        changes: "Callable[[], ChangesAnswers]",
+        employees: "Callable[[], EmployeesAnswers]",
+        summary: "Callable[[], SummaryAnswers]",
         poll_interval_seconds: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -90,11 +93,10 @@ class Routes:
         """Incidents whose employee is not known yet, flat, a page at a time."""
         parameters = parse_page_parameters(self._query())
         self._accepted(formats.JSON)
-        request = self._unattributed.prepare(parameters)
+        answers = self._unattributed()
+        request = answers.prepare(parameters)
         return self._unless_had(
-            request.etag,
-            lambda: self._unattributed.headers(request),
-            lambda: self._unattributed.answer(request),
+            request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
         )
 
     def get_changes(self) -> Answer:
@@ -102,27 +104,31 @@ class Routes:
         parameters = parse_changes_parameters(self._query())
         # A CSV of nested findings would be none.
         offered = formats.FLAT if parameters.schema == "native" else formats.NESTED
-        request = self._changes.prepare(parameters, self._accepted(*offered))
+        content_type = self._accepted(*offered)
+        answers = self._changes()
+        request = answers.prepare(parameters, content_type)
         return self._unless_had(
-            request.etag, lambda: self._changes.headers(request), lambda: self._changes.answer(request)
+            request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
         )
 
     def get_employees(self) -> Answer:
         """Employees with counts and a risk score: those on top, or all of them by id."""
         parameters = parse_employees_parameters(self._query())
         self._accepted(formats.JSON)
-        request = self._employees.prepare(parameters)
+        answers = self._employees()
+        request = answers.prepare(parameters)
         return self._unless_had(
-            request.etag, lambda: self._employees.headers(request), lambda: self._employees.answer(request)
+            request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
         )
 
     def get_summary(self) -> Answer:
         """Everybody's incidents in numbers."""
         days = parse_summary_parameters(self._query())
         self._accepted(formats.JSON)
-        request = self._summary.prepare(days)
+        answers = self._summary()
+        request = answers.prepare(days)
         return self._unless_had(
-            request.etag, lambda: self._summary.headers(request), lambda: self._summary.answer(request)
+            request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
         )
 
     def get_health(self) -> Answer:

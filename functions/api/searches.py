@@ -20,11 +20,11 @@ class UnfinishedSearchError(Exception):
 class Searches[Search]:
     """The newest few searches, by the page that they are for; in this container alone.
 
-    Ages are counted on the ``monotonic`` clock.
+    ``clock`` gives epoch seconds: they go on while a Lambda is frozen, a monotonic clock may not.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._kept: dict[PageKey, tuple[float, Search]] = {}
 
     def take(self, page: PageKey) -> Search | None:
@@ -34,7 +34,7 @@ class Searches[Search]:
 
     def keep(self, page: PageKey, search: Search) -> None:
         """Keep the search for whoever asks again; to them :data:`UNFINISHED` is to be told."""
-        self._kept[page] = self._monotonic(), search
+        self._kept[page] = self._clock(), search
         if len(self._kept) > _MAX_UNFINISHED:
             del self._kept[next(iter(self._kept))]
 
@@ -43,10 +43,10 @@ class Searches[Search]:
 
         Not one that was given up: whoever asks later wants the snapshot of their own time.
         """
-        kept_since = self._monotonic() - _RESUMED_WITHIN_SECONDS
+        now = self._clock()
         for page, (kept_at, _) in self._kept.items():
             same_query = replace(page.walk, snapshot=walk.snapshot) == walk
             first_page = page.start is None and page.limit == limit
-            if first_page and same_query and kept_at >= kept_since:
+            if first_page and same_query and 0 <= now - kept_at <= _RESUMED_WITHIN_SECONDS:
                 return page.walk
         return None

@@ -43,6 +43,7 @@ class Signer:
 
     def _refresh(self, older_than: float) -> None:
         now = self._clock()
-        if now - self._read_at > older_than:
+        # What was read at a later time was read by a clock that was wrong.
+        if not 0 <= now - self._read_at <= older_than:
             self._keys = read_signing_keys(self._table)
             self._read_at = now

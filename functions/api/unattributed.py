@@ -23,7 +23,8 @@ class UnattributedAnswers:
     """Answers `GET /incidents/unattributed`.
 
     As in a walk over employees, a page is never empty unless nothing matches at all: it is searched for
-    until ``search_seconds`` (on the ``monotonic`` clock) are over, and then kept for whoever asks again.
+    until ``search_seconds`` (on the ``monotonic`` clock) are over, and then kept for whoever asks again;
+    ``clock`` gives epoch seconds.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class UnattributedAnswers:
         cache: PageCache,
         search_seconds: float = SEARCH_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._requests = requests
         self._table = table
@@ -42,7 +44,7 @@ class UnattributedAnswers:
         self._cache = cache
         self._search_seconds = search_seconds
         self._monotonic = monotonic
-        self._searches: Searches[_Search] = Searches(monotonic)
+        self._searches: Searches[_Search] = Searches(clock)
 
     def prepare(self, parameters: PageParameters) -> PageRequest:
         """:meth:`functions.api.page_requests.PageRequests.prepare` for those without an employee."""

@@ -42,7 +42,8 @@ class Walker:
     """Reads pages. It learns how many incidents an employee has, so as to read little more than a page.
 
     A page that could not be filled in ``search_seconds`` is kept, the few newest of them, so that a client
-    that asks again gets further. ``search_seconds`` is counted on the ``monotonic`` clock.
+    that asks again gets further. ``search_seconds`` is counted on the ``monotonic`` clock; ``clock`` gives
+    epoch seconds.
     """
 
     def __init__(
@@ -52,13 +53,14 @@ class Walker:
         *,
         search_seconds: float = SEARCH_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
         self._retention = retention
         self._search_seconds = search_seconds
         self._monotonic = monotonic
         self._density = Density()
-        self._searches: Searches[_Search] = Searches(monotonic)
+        self._searches: Searches[_Search] = Searches(clock)
 
     def under_way(self, walk: Walk, *, limit: int) -> Walk | None:
         """:meth:`functions.api.searches.Searches.under_way` of these pages."""
@@ -130,7 +132,7 @@ class Walker:
         if not page.full:
             return Page(page.groups, None)
         if walk.filters == NO_FILTERS:
-            self._density.learn(len(page.groups), sum(map(len, page.groups)))
+            self._density.learn([len(group) for group in page.groups])
         return Page(page.groups, _after(page.groups[-1]))
 
     def _count(self, walk: Walk, search: "_Search") -> bool:

@@ -88,7 +88,7 @@ class Notifier:
                 for incidents in self._publish(since, projected, move_to, until, has_time):
                     published += incidents
         except (BotoCoreError, ClientError) as error:
-            return Told(published, error=_name(error))
+            return Told(published, error=name_error(error))
         return Told(published)
 
     def _publish(
@@ -129,7 +129,7 @@ class Notifier:
                     yield notable
 
 
-def _name(error: BotoCoreError | ClientError) -> str:
-    """What AWS calls the error, or boto3 if it never got that far."""
+def name_error(error: Exception) -> str:
+    """What AWS calls the error, or its class if it never got that far."""
     code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
     return code or type(error).__name__

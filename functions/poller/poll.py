@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.poller.decide import decide
-from functions.poller.notify import Notifier, Told
+from functions.poller.notify import Notifier, Told, name_error
 from functions.poller.sources import TakenSources, take_sources
 from functions.poller.summary import (
     Outcome,
@@ -69,6 +69,7 @@ class Poller:
         notifier: Notifier | None = None,
         observe: Callable[[PollSummary], None] = lambda summary: None,
         observe_told: Callable[[Told], None] = lambda told: None,
+        observe_settled: Callable[[str], None] = lambda error: None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,6 +81,7 @@ class Poller:
         self._notifier = notifier or Notifier(table, None, ())
         self._observe = observe
         self._observe_told = observe_told
+        self._observe_settled = observe_settled
         self._clock = clock
         self._monotonic = monotonic
 
@@ -88,7 +90,8 @@ class Poller:
 
         An upstream that fails is part of the summary and of the state. What fails on this side (the
         table, say) is noted in the state where that is still possible, and raised. ``observe`` gets the
-        summary of every poll, of a crashed one too, ``observe_told`` what people were told of.
+        summary of every poll, of a crashed one too, ``observe_told`` what people were told of,
+        ``observe_settled`` the name of the error that kept erasures from being settled, or nothing.
         """
         # Never the event's id: EventBridge may deliver an event twice, and these would take each other for
         # themselves.
@@ -112,11 +115,13 @@ class Poller:
             has_time=lambda: self._monotonic() < attempt.started + seconds_left - _LAST_SECONDS,
         )
         self._observe_told(told)
+        settling_error = self._settle_erasures(attempt)
+        self._observe_settled(settling_error)
         return replace(
             summary,
             notified=told.incidents,
             notification_error=told.error,
-            settling_error=self._settle_erasures(attempt),
+            settling_error=settling_error,
             recount_error=self._recount(attempt, summary.sequence),
         )
 
@@ -166,7 +171,7 @@ class Poller:
             has_time = partial(self._has_time, attempt)
             settle_erasures(self._table, state=attempt.state, now=self._clock(), has_time=has_time)
         except (BotoCoreError, ClientError, ThrottledError) as error:
-            return type(error).__name__
+            return name_error(error)
         return ""
 
     def _recount(self, attempt: "_Attempt", sequence: int) -> str:
@@ -179,7 +184,7 @@ class Poller:
         try:
             recount(self._table, self._basis, has_time=partial(self._has_time, attempt))
         except (BotoCoreError, ClientError, ThrottledError) as error:
-            return type(error).__name__
+            return name_error(error)
         return ""
 
     def _look_up(self, window: Window) -> "_LookUp":

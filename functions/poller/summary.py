@@ -22,7 +22,7 @@ class PollSummary:
     had committed before that stays in and, unless it crashed, is counted here. ``postponed`` decisions
     found no time; the next poll goes on with them. ``journal_lag`` is how many entries an earlier poll had
     committed and not laid out. ``failures`` are the classes of the errors of the sources that failed;
-    ``settling_error`` is the class of the error that kept erasures from being settled by this poll,
+    ``settling_error`` is the name of the error that kept erasures from being settled by this poll,
     ``recount_error`` of the one that kept it from counting anew what `/employees` and `/summary` tell.
     ``credential_failure``: they all failed for want of credentials that the upstream takes.
 

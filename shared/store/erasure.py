@@ -113,6 +113,8 @@ def settle_erasures(table: Table, *, state: State, now: float, has_time: Callabl
             forget_erased(table, entry)
             rewrite_entry(table, sequence, forget)
         table.delete_many([erasure_key(sequence)])
+        # Each by itself: what readers keep of before must not wait for an erasure that came later.
+        record_settled(table, sequence)
     record_settled(table, state.erased)
 
 

@@ -139,14 +139,14 @@ def record_attributed_with(table: Table, digest: str, *, at: int) -> bool:
     )
 
 
-def record_settled(table: Table, erased: int) -> bool:
-    """Say that all erasures up to the sequence ``erased`` are settled; False if there was another since."""
+def record_settled(table: Table, sequence: int) -> bool:
+    """Say that all erasures up to ``sequence`` are settled; False if that, or more, is said already."""
     return table.update(
         STATE_KEY,
-        expression="SET #settled = :erased",
-        condition="#erased = :erased",
-        names=_names("settled", "erased"),
-        values={":erased": {"N": str(erased)}},
+        expression="SET #settled = :sequence",
+        condition="attribute_not_exists(#settled) OR #settled < :sequence",
+        names=_names("settled"),
+        values={":sequence": {"N": str(sequence)}},
     )
 
 

@@ -8,17 +8,20 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from copy import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from functions.api.routes import ALLOWED_METHODS
+from local.emulator import REGION
 from local.template import load_template, read_routes
 from shared.domain.incident import INCIDENT_TYPES, SUBJECT_FIELDS
 from tests.e2e.conftest import OVERRIDES, STACK, Answer, Caller, Deployment, wait_until
@@ -27,6 +30,7 @@ from tests.stack import Stack
 
 pytestmark = [needs_sam, pytest.mark.enable_socket]
 
+ROOT = Path(__file__).parents[2]
 TEMPLATE = load_template()
 DAY_SECONDS = 86_400
 
@@ -175,6 +179,47 @@ def test_the_printed_command_gets_the_first_page(polled: Deployment, reader: Cal
     )
     page = json.loads(done.stdout, parse_float=Decimal)
     assert page["incidents"] == reader.ask("/incidents").json["incidents"]
+
+
+def run_incidents(url: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The client's command, as a process that has these variables alone."""
+    return subprocess.run(  # noqa: S603 - this project's own module
+        [sys.executable, "-c", "from incidents_client.cli import run; run()", *arguments],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT / "client"),
+            "NO_PROXY": "*",
+            "INCIDENTS_URL": url,
+            **environ,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_line_signs_what_it_asks(polled: Deployment, reader: Caller) -> None:
+    """`incidents` with AWS credentials gets each incident, over all pages, and with filters that have to be
+    encoded; with a wrong key, or none, its exit status says so.
+    """
+    keys = {"AWS_ACCESS_KEY_ID": reader.key, "AWS_SECRET_ACCESS_KEY": reader.secret}
+    signed = ("--auth", "aws", "--region", REGION)
+    done = run_incidents(reader.base_url, "list", *signed, **keys)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line, parse_float=Decimal) for line in done.stdout.splitlines()]
+    assert lines == reader.walk()
+    filters = ("--priority", "high", "--priority", "low", "--since", "2020-01-01T00:00:00.5+02:00")
+    done = run_incidents(reader.base_url, "list", *filters, *signed, **keys)
+    assert done.returncode == 0, done.stderr
+    chosen = [each for each in lines if each["priority"] in ("high", "low")]
+    assert len(done.stdout.splitlines()) == len(chosen) > 0
+    assert run_incidents(reader.base_url, "health", *signed, **keys).returncode == 0
+    forged = keys | {"AWS_SECRET_ACCESS_KEY": "not-the-readers-secret"}
+    for wrong in (
+        run_incidents(reader.base_url, "list", *signed, **forged),
+        run_incidents(reader.base_url, "list"),
+    ):
+        assert (wrong.returncode, wrong.stdout) == (77, "")
 
 
 def test_a_permission_for_one_route_is_for_that_one_alone(polled: Deployment) -> None:
@@ -346,6 +391,9 @@ def test_with_api_keys_a_key_is_what_opens_the_api(keyed: Deployment, reader: Ca
             assert caller.ask(path).status in (200, 404), path
     assert holder.ask("/health").status == 200
     assert holder.walk()
+    done = run_incidents(signed.base_url, "list", INCIDENTS_API_KEY=key)
+    assert len(done.stdout.splitlines()) == len(holder.walk()), done.stderr
+    assert run_incidents(signed.base_url, "list", INCIDENTS_API_KEY=key[:-1] + "x").returncode == 77
 
 
 # ---------------------------------------------------------------- the end

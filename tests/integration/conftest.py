@@ -233,35 +233,40 @@ class Reader:
         table = Table(table_name, client=client)
         cache = PageCache(max_bytes=cache_bytes)
         signer = Signer(table, clock=clock)
-        walker = Walker(table, retention or Retention(0), search_seconds=search_seconds, monotonic=monotonic)
+        kept = retention or Retention(0)
+        walker = Walker(table, kept, search_seconds=search_seconds, monotonic=monotonic, clock=clock)
         self._app = APIGatewayRestResolver()
         state = StateOfRequest(self._app, lambda: table.get(STATE_KEY))
-        overviews = Overviews(table, state, retention or Retention(0), clock=clock)
-        requests = PageRequests(signer=signer, read_state=state.read, clock=clock)
+        overviews = Overviews(table, state, kept, clock=clock)
+        requests = PageRequests(signer=signer, retention=kept, read_state=state.read, clock=clock)
+        unattributed = UnattributedAnswers(
+            requests,
+            table,
+            kept,
+            cache=cache,
+            search_seconds=search_seconds,
+            monotonic=monotonic,
+            clock=clock,
+        )
+        changes = ChangesAnswers(
+            table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic
+        )
+        employees = EmployeesAnswers(
+            overviews,
+            table,
+            signer=signer,
+            clock=clock,
+            search_seconds=search_seconds,
+            monotonic=monotonic,
+        )
         routes = Routes(
             self._app,
             state=state,
             incidents=IncidentAnswers(requests, walker=walker, cache=cache),
-            unattributed=UnattributedAnswers(
-                requests,
-                table,
-                retention or Retention(0),
-                cache=cache,
-                search_seconds=search_seconds,
-                monotonic=monotonic,
-            ),
-            changes=ChangesAnswers(
-                table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic
-            ),
-            employees=EmployeesAnswers(
-                overviews,
-                table,
-                signer=signer,
-                clock=clock,
-                search_seconds=search_seconds,
-                monotonic=monotonic,
-            ),
-            summary=SummaryAnswers(overviews),
+            unattributed=lambda: unattributed,
+            changes=lambda: changes,
+            employees=lambda: employees,
+            summary=lambda: SummaryAnswers(overviews),
             poll_interval_seconds=300,
             clock=clock,
         )

@@ -271,7 +271,7 @@ def surround(
     """An empty table; and nothing that a poller makes for itself reaches beyond them."""
     monkeypatch.setattr(aws, "make_client", _Outside.make_client)
     monkeypatch.setattr(HTTPAdapter, "send", _Outside.send)
-    monkeypatch.setattr(composition, "emit_metrics", lambda summary, *, namespace: None)
+    monkeypatch.setattr(composition.MetricsEmitter, "emit_poll", lambda self, summary: None)
     monkeypatch.setattr(_Outside, "by_host", {})
     monkeypatch.setitem(_BUILD_DEFAULTS[Poller], "clock", None)
     monkeypatch.setitem(_BUILD_DEFAULTS[Table], "sleep", sleep)

@@ -12,6 +12,7 @@ from functions.api.page_cache import MAX_CACHE_BYTES
 from shared.domain.exact_json import render
 from shared.domain.incident import PRIORITIES, Incident
 from shared.domain.journal import encode_incident
+from shared.domain.retention import Retention
 from shared.store.table import Item
 from tests.fakes import Clock, MemoryDynamoDB
 from tests.integration.test_bounded_pages import NOW, make_client, make_item, project
@@ -114,6 +115,18 @@ def test_what_is_no_page_is_not_kept(make_reader: Callable[..., Any]) -> None:
     for _ in range(2):
         assert reader.get("/employees/404/incidents").status == 404
         assert "Query" in operations(client)
+
+
+@pytest.mark.parametrize("path", ["/incidents", "/employees/7/incidents", "/incidents/unattributed"])
+def test_another_retention_is_another_page(make_reader: Callable[..., Any], path: str) -> None:
+    """Who has the page from before a deployment that keeps less (or more) is not told that it is the same."""
+    client, clock = make_table(), Clock(NOW)
+    before = make_reader(client, clock=clock)
+    after = make_reader(client, clock=clock, retention=Retention(400))
+    had = {"If-None-Match": before.get(path).headers["ETag"]}
+    assert before.get(path, headers=had).status == 304
+    # All that there is, is older than 400 days.
+    assert after.get(path, headers=had).status in (200, 404)
 
 
 STEPS = st.one_of(

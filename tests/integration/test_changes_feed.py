@@ -321,6 +321,43 @@ def test_a_stretch_without_anything_to_give_is_read_in_portions(
     assert [answer["has_more"] for answer in answers] == [True, True, False]
 
 
+def test_a_restored_table_is_not_taken_for_what_it_was(
+    history: Any, make_history: Callable[..., Any], make_reader: Callable[..., Any]
+) -> None:
+    """Restored to an earlier time, the table comes to the same sequence by other entries: who has the answer
+    of before is given the new one, not told that it is the same.
+    """
+    history.upstream.records["misuse"] = [misuse("7", 1)]
+    history.poll()
+    restored = make_history(clock=history.clock)
+    restored.client.load(history.dump().values())
+    etags, rows = [], []
+    for number, each in enumerate((history, restored)):
+        history.clock.now += 60
+        each.upstream.records["misuse"] = [misuse("7", 1), misuse("8", 2 + number)]
+        each.poll()
+        answer = ask(make_reader(each.client, clock=history.clock))
+        etags.append(answer.headers["ETag"])
+        rows.append(answer.json["data"])
+    assert [len(each) for each in rows] == [2, 2]
+    assert rows[0] != rows[1]
+    assert etags[0] != etags[1]
+
+
+def test_findings_of_another_version_are_another_answer(
+    history: Any, make_reader: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finding names the version of the service that made it: after a deployment it is not the same."""
+    history.upstream.records["misuse"] = [misuse("7", 1)]
+    history.poll()
+    reader = make_reader(history.client, clock=history.clock)
+    before = ask(reader, (JSON, "ocsf"))
+    monkeypatch.setattr(changes, "VERSION", "99.0.0")
+    after = ask(reader, (JSON, "ocsf"))
+    assert before.text != after.text
+    assert before.headers["ETag"] != after.headers["ETag"]
+
+
 def test_every_form_gives_the_same_incidents(history: Any, make_reader: Callable[..., Any]) -> None:
     """JSON, NDJSON and CSV, and the findings in two of them: the same rows, the same next token, the token
     in the headers too; a finding is not served as CSV.

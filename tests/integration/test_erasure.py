@@ -1,6 +1,7 @@
 """An employee is forgotten while polls go on: they bring nothing back, and nobody else loses anything."""
 
 import contextlib
+import json
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -204,6 +205,28 @@ def test_nobody_is_told_that_a_page_is_the_same(
     assert reader.get("/employees/7/incidents").status == 404
 
 
+def test_what_came_back_for_a_while_is_in_no_page_that_is_kept(
+    around: Surroundings, make_reader: Callable[..., Any]
+) -> None:
+    """A poll that slept puts an item back and a reader keeps a page with it: once the item is deleted again
+    the page is forgotten, also while another erasure waits for its time.
+    """
+    around.clock.now = around.clock.now // 3600 * 3600
+    before = around.dump()
+    assert forget(around) == 0
+    around.memory.load([item for (pk, sk), item in before.items() if pk == "INCIDENTS" and "0007#" in sk])
+    around.clock.now += SETTLED_AFTER_SECONDS - 120
+    assert forget(around, "8") == 0
+    reader = make_reader(around.memory, clock=around.clock)
+    page = reader.get("/incidents")
+    assert "7" in page.json["incidents"]
+    around.poll(later=180)
+    assert ids_of(around) == set()
+    again = reader.get("/incidents", headers={"If-None-Match": page.headers["ETag"]})
+    assert again.status == 200
+    assert "7" not in again.json["incidents"]
+
+
 def test_a_search_that_goes_on_is_not_of_before(
     around: Surroundings, make_reader: Callable[..., Any]
 ) -> None:
@@ -264,8 +287,17 @@ def test_the_command_lays_out_nothing_but_erasures(around: Surroundings) -> None
     assert ids_of(around) == set()
 
 
-def test_a_poll_that_cant_settle_has_succeeded_all_the_same(around: Surroundings) -> None:
-    """What it took in is in and people are told; the summary names the error, and the next poll settles."""
+def test_a_poll_that_cant_settle_has_succeeded_all_the_same(
+    around: Surroundings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it took in is in and people are told; the summary names the error and the metric counts it, and
+    the next poll settles.
+    """
+
+    def counted() -> list[list[float]]:
+        lines = [line for line in capsys.readouterr().out.splitlines() if "SettlingFailures" in line]
+        return [json.loads(line)["SettlingFailures"] for line in lines]
+
     forget(around)
 
     def throttle(**request: Any) -> Any:
@@ -278,12 +310,14 @@ def test_a_poll_that_cant_settle_has_succeeded_all_the_same(around: Surroundings
     around.served.records["misuse"].append(misuse(60, 8, "critical"))
     summary = around.poll(later=SETTLED_AFTER_SECONDS)
     assert summary
-    assert (summary.outcome, summary.settling_error) == ("succeeded", "ClientError")
+    assert (summary.outcome, summary.settling_error) == ("succeeded", "ThrottlingException")
     assert summary.notified == 1
+    assert counted() == [[1]]
     around.memory.query = query  # type: ignore[method-assign]  # what is disturbed
     summary = around.poll()
     assert summary
     assert summary.settling_error == ""
+    assert counted() == [[0]]
     state = around.dump()["STATE", "STATE"]
     assert state["settled"] == state["erased"]
 

@@ -421,14 +421,14 @@ def exact(text: str | bytes) -> Any:
 def metrics_of(capsys: pytest.CaptureFixture[str]) -> Mapping[str, float]:
     """What CloudWatch gets of the poll that has just ended."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    # One on the poll, one on what people were told of then.
+    # One on the poll, one on what people were told of then, one on erasures.
     of_poll = [each for each in lines if "source" not in each]
-    assert len(of_poll) == 2
+    assert len(of_poll) == 3
     for line in of_poll:
         (directive,) = line["_aws"]["CloudWatchMetrics"]
         assert directive["Namespace"] == STACK_NAME
-    both = of_poll[0] | of_poll[1]
-    return {metric: float(both[metric][0]) for metric in POLLER_METRICS if metric in both}
+    together = of_poll[0] | of_poll[1] | of_poll[2]
+    return {metric: float(together[metric][0]) for metric in POLLER_METRICS if metric in together}
 
 
 def alarms_if_it_lasts(

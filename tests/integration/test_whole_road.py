@@ -304,6 +304,37 @@ def test_the_steady_poll_and_the_small_one_keep_to_their_budget(
     assert sum(write_units(name, call, sizes) for name, call in service.calls) <= 3 * new + 30
 
 
+def test_items_and_answers_stay_small(make_service: Callable[[Simulator], Any], dynamodb: Any) -> None:
+    """What 2,100 incidents take in the table and in the answers, and how many calls bring them: read units,
+    storage and traffic follow from these. As they were when this was written, and a tenth.
+    """
+    moment = Simulator().clock()
+    service = make_service(Simulator(SimulatorSettings(seed=2), clock=lambda: moment))
+    service.poll()
+    table = next(call["TableName"] for _, call in service.calls if "TableName" in call)
+    kinds: dict[str, list[int]] = defaultdict(list)
+    for (pk, _), size in item_sizes(dynamodb, table).items():
+        kinds[pk.split("#")[0]].append(size)
+    assert len(kinds["INCIDENTS"]) == len(kinds["ID"]) == 2_100
+    means = {kind: sum(sizes) / len(sizes) for kind, sizes in kinds.items()}
+    print(means)
+    assert means["INCIDENTS"] <= 330
+    assert means["ID"] <= 75
+    assert means["STATE"] <= 2_430
+    assert sum(kinds["JOURNAL"]) / 2_100 <= 55
+    service.calls.clear()
+    pages = [service.get("/incidents", limit="500")]
+    while cursor := pages[-1].json["next_cursor"]:
+        pages.append(service.get("/incidents", cursor=cursor, limit="500"))
+    print(sum(len(page.text) for page in pages), len(pages), Counter(name for name, _ in service.calls))
+    assert sum(len(page.text) for page in pages) / 2_100 <= 310
+    calls = Counter(name for name, _ in service.calls)
+    # The state for each page, and the keys that cursors are signed with.
+    assert calls["GetItem"] == len(pages) + 1
+    assert calls["Query"] <= 2 * len(pages)
+    assert set(calls) == {"GetItem", "Query"}
+
+
 def item_sizes(dynamodb: Any, table: str) -> dict[tuple[str, str], int]:
     """Bytes of every item, about as DynamoDB counts them: names and values."""
     sizes = {}

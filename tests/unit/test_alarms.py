@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from functions.poller.configuration import read_configuration
+from functions.poller.metrics import ALARMED
 from local.template import load_template, read_limits
 from tests.alarms import (
     POLLER_METRICS,
@@ -58,6 +60,7 @@ COUNTED_BY_POLL = {
     "NoSuccessfulPollAlarm",
     "PollerErrorsAlarm",
     "NotificationFailuresAlarm",
+    "SettlingFailuresAlarm",
     "CredentialsAlarm",
 }
 PAGING = {
@@ -325,12 +328,13 @@ def test_what_is_counted_once_stays_for_an_hour(alarm: str, value: dict[str, flo
     assert history.states[alarm] == "OK"
 
 
-def test_one_failed_notification_is_tried_again_and_two_are_told() -> None:
-    """The second poll that can't publish raises the alarm, the first does not, however many it could not."""
-    once = with_some(300, 2 * HOUR, {8: {"NotificationFailures": 4}})
-    twice = with_some(300, 2 * HOUR, {8: {"NotificationFailures": 1}, 9: {"NotificationFailures": 1}})
+@pytest.mark.parametrize("metric", ["NotificationFailures", "SettlingFailures"])
+def test_what_the_next_poll_tries_again_is_told_when_two_have_failed(metric: str) -> None:
+    """The second poll that can't publish, or settle, raises the alarm, the first does not."""
+    once = with_some(300, 2 * HOUR, {8: {metric: 4}})
+    twice = with_some(300, 2 * HOUR, {8: {metric: 1}, 9: {metric: 1}})
     assert after_the_start(watch(STACK, once, until=2 * HOUR), 300) == set()
-    assert after_the_start(watch(STACK, twice, until=2 * HOUR), 300) == {"NotificationFailuresAlarm"}
+    assert after_the_start(watch(STACK, twice, until=2 * HOUR), 300) == {f"{metric}Alarm"}
 
 
 @pytest.mark.parametrize(
@@ -430,6 +434,7 @@ def test_the_alarms_are_those_that_people_know() -> None:
         "PollerErrorsAlarm",
         "PollerThrottlesAlarm",
         "NotificationFailuresAlarm",
+        "SettlingFailuresAlarm",
         "CredentialsAlarm",
         "DeadLetterQueueAlarm",
         "TableReadThrottlesAlarm",
@@ -591,6 +596,26 @@ def test_the_dashboard_shows_every_alarm_and_metrics_that_are_there() -> None:
     assert (found[1], found[2]) == (STACK_NAME, *SOURCE_METRICS)
     watched = {alarm["MetricName"] for alarm in ALARMS.values() if alarm["Namespace"] != "AWS/Lambda"}
     assert watched - set(drawn) == {"SuccessfulPolls"}
+
+
+def test_without_a_dashboard_every_alarm_keeps_its_metric() -> None:
+    """What the poller leaves out then is what no alarm watches, and the template's parameter reaches it."""
+    lean = Stack({"DashboardEnabled": "false"})
+    assert not lean.of_type("AWS::CloudWatch::Dashboard")
+    watched = {each["MetricName"] for each in ALARMS.values() if each.get("Namespace") == STACK_NAME}
+    assert watched == ALARMED
+    for stack, expected in ((STACK, True), (lean, False)):
+        (variables,) = (
+            each["Environment"]["Variables"]
+            for each in stack.of_type("AWS::Serverless::Function").values()
+            if "DASHBOARD_METRICS" in each["Environment"]["Variables"]
+        )
+        environ = {name: str(value) for name, value in variables.items()} | {
+            "TABLE_NAME": "t",
+            "UPSTREAM_BASE_URL": "https://u",
+            "UPSTREAM_SECRET_ARN": "s",
+        }
+        assert read_configuration(environ).dashboard_metrics is expected
 
 
 # ---------------------------------------------------------------- topics and queue

@@ -146,6 +146,7 @@ def test_the_layer_is_built_for_the_functions_processor() -> None:
                 "RISK_HALF_LIFE_DAYS",
                 "POWERTOOLS_SERVICE_NAME",
                 "POWERTOOLS_METRICS_NAMESPACE",
+                "DASHBOARD_METRICS",
                 "POWERTOOLS_LOG_LEVEL",
                 "AWS_ENDPOINT_URL_DYNAMODB",
                 "AWS_ENDPOINT_URL_SECRETS_MANAGER",

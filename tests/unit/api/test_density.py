@@ -10,10 +10,15 @@ from functions.api.page import row_size, rows_size
 from shared.store.incidents import StoredIncident
 
 
+def counts(incidents_each: float) -> list[int]:
+    """Of 100 employees, those of a page: on average so many."""
+    return [int((number + 1) * incidents_each) - int(number * incidents_each) for number in range(100)]
+
+
 def taught(incidents_each: float, *, json_bytes: int = 180, pages: int = 20) -> Density:
     density = Density()
     for _ in range(pages):
-        density.learn(100, round(100 * incidents_each))
+        density.learn(counts(incidents_each))
         density.learn_sizes([StoredIncident("key", "low", "x" * json_bytes)] * round(100 * incidents_each))
     return density
 
@@ -40,9 +45,27 @@ def test_few_employees_with_very_many_incidents_make_no_difference() -> None:
     """Where one page in six has an employee of 10,000, the others are read as if there were none."""
     dice, density, without = random.Random(1), taught(1.5), taught(1.5)  # noqa: S311 - no secret
     for _ in range(60):
-        density.learn(100, 10_150 if dice.random() < 1 / 6 else 150)
-        without.learn(100, 150)
+        density.learn([10_000 if dice.random() < 1 / 6 else 1, *counts(1.5)[1:]])
+        without.learn(counts(1.5))
     assert density.items_of(101) == without.items_of(101)
+
+
+@pytest.mark.parametrize("very_many", [100, 3_000, 1_000_000])
+def test_one_employee_on_every_page_makes_little_difference(very_many: int) -> None:
+    """The reader may be asked for hardly anything but first pages, and they are all the same."""
+    density = taught(1.5)
+    for _ in range(100):
+        density.learn([very_many, *counts(1.5)[1:]])
+    assert density.items_of(101) <= 1.15 * taught(1.5, pages=100).items_of(101)
+
+
+@pytest.mark.parametrize("incidents_each", [50, 500])
+def test_where_all_have_more_it_is_learned_soon(incidents_each: int) -> None:
+    """After an incident that strikes everybody: within some dozen pages."""
+    density = taught(1.5)
+    for _ in range(50):
+        density.learn([incidents_each] * 100)
+    assert density.items_of(101) >= 0.95 * 101 * incidents_each
 
 
 def test_small_pages_count_together() -> None:
@@ -50,8 +73,8 @@ def test_small_pages_count_together() -> None:
     small, large = Density(), Density()
     for _ in range(10):
         for number in range(100):
-            small.learn(1, 3 if number % 2 else 1)
-        large.learn(100, 200)
+            small.learn([3 if number % 2 else 1])
+        large.learn([1, 3] * 50)
     assert small.items_of(101) == large.items_of(101)
 
 

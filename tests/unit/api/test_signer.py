@@ -152,3 +152,16 @@ def test_a_key_made_later_is_found_soon(there: KeysInTable) -> None:
     there.keys = (NEW,)
     there.now = NOW + 61
     assert there.signer.newest() == NEW
+
+
+def test_a_clock_that_is_set_back_leaves_nobody_without_keys(there: KeysInTable) -> None:
+    """Read while the clock was a year ahead, the keys are read again once it is right: until it came to that
+    year no new key would be known here.
+    """
+    there.now = NOW + 365 * 24 * HOUR
+    assert there.signer.newest() == OLD
+    there.keys = (NEW, OLD)
+    there.now = NOW
+    assert there.signer.find(NEW.id) == NEW
+    assert there.signer.newest() == NEW
+    assert there.reads == 2

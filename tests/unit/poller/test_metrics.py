@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from functions.poller.metrics import METRICS, SOURCE_FAILURES, emit_metrics, emit_told
+from functions.poller.metrics import ALARMED, METRICS, SOURCE_FAILURES, MetricsEmitter
 from functions.poller.notify import Told
 from functions.poller.summary import PollSummary
 
 # Known only once the poll has published.
 NOTIFICATIONS = {"NotifiedIncidents", "NotificationFailures"}
+AFTER_THE_POLL = NOTIFICATIONS | {"SettlingFailures"}
 SUCCESS = PollSummary(
     poll_id="p",
     outcome="succeeded",
@@ -37,7 +38,7 @@ SUCCESS = PollSummary(
 
 
 def emitted(summary: PollSummary, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    emit_metrics(summary, namespace="a-stack")
+    MetricsEmitter("a-stack").emit_poll(summary)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -74,13 +75,13 @@ def test_a_line_has_every_number(capsys: pytest.CaptureFixture[str]) -> None:
         "ConsecutiveFailures": 0,
         "DataAge": 1.5,
     }
-    assert values_of(blob).keys() == METRICS.keys() - NOTIFICATIONS
+    assert values_of(blob).keys() == METRICS.keys() - AFTER_THE_POLL
     (directive,) = blob["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "a-stack"
     assert directive["Dimensions"] == [["service"]]
     assert blob["service"] == "poller"
     units = {each["Name"]: each["Unit"] for each in directive["Metrics"]}
-    assert units == {name: METRICS[name].value for name in METRICS.keys() - NOTIFICATIONS}
+    assert units == {name: METRICS[name].value for name in METRICS.keys() - AFTER_THE_POLL}
 
 
 def test_failures_are_counted_by_source_and_class(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +111,7 @@ def test_each_poll_counts_as_what_it_was(
 def test_what_is_not_known_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """A poll that crashed at once knows neither the age of the data nor what waits: no number is made up."""
     values = values_of(emitted(PollSummary(poll_id="p", outcome="crashed", duration_ms=12), capsys)[0])
-    assert values.keys() == METRICS.keys() - NOTIFICATIONS - {
+    assert values.keys() == METRICS.keys() - AFTER_THE_POLL - {
         "CredentialFailures",
         "Unattributed",
         "StaleSources",
@@ -124,10 +125,33 @@ def test_what_people_were_told_of_is_a_line_of_its_own(
     error: str, failures: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """How many incidents, and whether it failed, whatever the error was."""
-    emit_told(Told(8, error), namespace="a-stack")
+    MetricsEmitter("a-stack").emit_told(Told(8, error))
     (blob,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert values_of(blob) == {"NotifiedIncidents": 8, "NotificationFailures": failures}
     assert values_of(blob).keys() == NOTIFICATIONS
+
+
+@pytest.mark.parametrize(("error", "failures"), [("", 0), ("ThrottlingException", 1)])
+def test_whether_erasures_could_be_settled_is_a_line_of_its_own(
+    error: str, failures: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A zero ends the alarm, and a poll that was superseded has nothing to say of it."""
+    MetricsEmitter("a-stack").emit_settled(error)
+    (blob,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert values_of(blob) == {"SettlingFailures": failures}
+
+
+def test_without_a_dashboard_only_what_alarms_watch_is_emitted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with the value that it has otherwise; of sources that failed there is no line."""
+    lean = MetricsEmitter("a-stack", for_dashboard=False)
+    lean.emit_poll(SUCCESS)
+    lean.emit_told(Told(8, "NotFound"))
+    lean.emit_settled("")
+    poll, told, settled = (values_of(json.loads(line)) for line in capsys.readouterr().out.splitlines())
+    full = values_of(emitted(SUCCESS, capsys)[0])
+    assert poll == {name: full[name] for name in ALARMED & full.keys()}
+    assert (told, settled) == ({"NotificationFailures": 1}, {"SettlingFailures": 0})
+    assert poll.keys() | told.keys() | settled.keys() == ALARMED
 
 
 def test_no_line_says_whose_or_where(capsys: pytest.CaptureFixture[str]) -> None:
