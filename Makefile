@@ -1,7 +1,7 @@
 # Everything is installed into this folder by scripts/bootstrap.sh; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run console sam-local test unit browser e2e deploy erase cost bench load lint scan audit format lock openapi \
-	fuzz soak build clean
+.PHONY: help setup run console sam-local test unit browser e2e deploy erase cost bench load lint scan audit format \
+	lock openapi clients fuzz soak build clean
 
 export SAM_CLI_TELEMETRY := 0
 
@@ -33,7 +33,7 @@ sam-local: ## Run the functions in Lambda's image: sam local start-api (PORT=900
 	@scripts/bootstrap.sh sam
 	@.venv/bin/python -m local.sam_local
 
-test: lint scan ## Everything that CI checks
+test: lint scan ## What CI checks; it runs `make clients` besides
 	@scripts/bootstrap.sh sam
 	@scripts/bootstrap.sh browser
 	@$(WITH_TOOLS) .venv/bin/python -m pytest
@@ -82,12 +82,18 @@ lock: ## Compile pyproject.toml into the requirements files
 	@$(COMPILE) --group sam -o requirements-sam.txt
 	@$(COMPILE) --group scan -o requirements-scan.txt
 	@$(COMPILE) --group bench -o requirements-bench.txt
+	@$(COMPILE) --group clients -o requirements-clients.txt
 	@$(COMPILE) pyproject.toml -c requirements-dev.txt -o shared/requirements.txt
 	@.venv/bin/python -c '$(POLLER_EXTRA)' | $(COMPILE) - -c requirements-dev.txt -o functions/poller/requirements.txt
 
 openapi: ## Make functions/api/openapi.json, which is served, of openapi.yaml
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python -m scripts.openapi
+
+clients: ## Let dlt, a Singer tap, Meltano and Airbyte's CDK pull from the running service (some 4 minutes)
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh clients
+	@.venv/bin/python -m pytest tests/integration/clients
 
 fuzz: ## Make 20,000 requests of the contract to a local run, and judge every answer (some 10 minutes)
 	@scripts/bootstrap.sh dev

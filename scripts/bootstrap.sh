@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan|bench|browser
+# Installs what this project needs into its own folder: bootstrap.sh local|dev|sam|scan|bench|clients|browser
 #   local    .venv for `make run`, the AWS emulator, and Chart.js for the page, where npm is
 #   dev      the same .venv with everything the tests need, and the AWS emulator
 #   sam      the SAM CLI
 #   scan     what `make scan` and `make audit` run
 #   bench    what measuring needs, and dynalite, another DynamoDB emulator, where npm is
+#   clients  the programs that `make clients` lets pull
 #   browser  what `make browser` needs beside dev: Chromium, Chart.js, axe
 # Needs python3 (any since 3.8); PYTHON=/path/to/python3.13 chooses the interpreter. A second run only compares files.
 set -eu
@@ -159,9 +160,9 @@ install_dynalite() {
 }
 
 case "${1:-}" in
-local | dev | sam | scan | bench) install_uv ;;
+local | dev | sam | scan | bench | clients) install_uv ;;
 browser) ;;
-*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan|bench|browser" ;;
+*) fail "usage: scripts/bootstrap.sh local|dev|sam|scan|bench|clients|browser" ;;
 esac
 case "$1" in
 local)
@@ -174,6 +175,7 @@ scan)
     install_into .tools/scan requirements-scan.txt "the scanners"
     install_actionlint
     ;;
+clients) install_into .tools/clients requirements-clients.txt "the clients that pull" ;;
 bench)
     install_into .tools/bench requirements-bench.txt "what measuring needs"
     install_dynalite

@@ -113,7 +113,7 @@ def tell_what_is_next(session: boto3.Session, name: str, *, first: bool) -> None
             + outputs["FillUpstreamSecretCommand"]
         )
     print(
-        f"\nAPI:       {outputs['ApiUrl']}\nDashboard: {outputs['DashboardUrl']}\n\n"
+        f"\nAPI:       {outputs['ApiUrl']}\nDashboard: {outputs.get('DashboardUrl', 'none')}\n\n"
         f"The first page:\n\n  {outputs['CurlCommand']}\n"
     )
 

@@ -88,6 +88,12 @@ NO_SECRETS = (
         r"^ +(next_token|value|description):",
     ),
     Allowed(
+        "integrations/*",
+        KEYWORD,
+        "names of settings, whose values are a person's",
+        r"^The API key|ApiKeyName",
+    ),
+    Allowed(
         "template.yaml",
         KEYWORD,
         "names of parameters and permissions: CloudFormation knows no value",

@@ -31,6 +31,14 @@ def whole_number(environ: Mapping[str, str], name: str, *, default: int, low: in
     return int(text)
 
 
+def truth(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """The value of an optional variable, ``true`` or ``false``."""
+    text = environ.get(name, "").strip()
+    if text not in ("", "true", "false"):
+        raise ConfigurationError(f"{name} must be true or false, not {text[:40]!r}")
+    return text == "true" if text else default
+
+
 def retention(environ: Mapping[str, str]) -> Retention:
     """``RETENTION_DAYS``; where nobody said how long to keep things, nothing is thrown away."""
     return Retention(whole_number(environ, "RETENTION_DAYS", default=0, low=0, high=36_500))

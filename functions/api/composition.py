@@ -10,15 +10,12 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 from botocore.client import BaseClient
 
 from functions.api.configuration import read_configuration
-from functions.api.employees import EmployeesAnswers
 from functions.api.incidents import IncidentAnswers
-from functions.api.overviews import Overviews
 from functions.api.page_cache import PageCache
 from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
 from functions.api.signer import Signer
 from functions.api.state_of_request import StateOfRequest
-from functions.api.summary import SummaryAnswers
 from functions.api.walker import Walker
 from shared.aws import make_dynamodb
 from shared.direct_reads import DirectReads
@@ -30,6 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from functions.api.changes import ChangesAnswers
+    from functions.api.employees import EmployeesAnswers
+    from functions.api.overviews import Overviews
+    from functions.api.summary import SummaryAnswers
     from functions.api.unattributed import UnattributedAnswers
 
 
@@ -52,7 +52,6 @@ def build(
     app = APIGatewayRestResolver()
     state = StateOfRequest(app, _state_getter(reads, table))
     pages = PageCache()
-    overviews = Overviews(table, state, configuration.retention)
     requests = PageRequests(signer=signer, retention=configuration.retention, read_state=state.read)
 
     # Most readers are never asked for these, and a start is imports.
@@ -68,14 +67,32 @@ def build(
 
         return ChangesAnswers(Table(table.name, client=client), signer=signer, read_state=state.read)
 
+    @cache
+    def overviews() -> "Overviews":
+        from functions.api.overviews import Overviews
+
+        return Overviews(Table(table.name, client=client), state, configuration.retention)
+
+    @cache
+    def employees() -> "EmployeesAnswers":
+        from functions.api.employees import EmployeesAnswers
+
+        return EmployeesAnswers(overviews(), Table(table.name, client=client), signer=signer)
+
+    @cache
+    def summary() -> "SummaryAnswers":
+        from functions.api.summary import SummaryAnswers
+
+        return SummaryAnswers(overviews())
+
     routes = Routes(
         app,
         state=state,
         incidents=IncidentAnswers(requests, walker=walker, cache=pages),
         unattributed=unattributed,
         changes=changes,
-        employees=EmployeesAnswers(overviews, Table(table.name, client=client), signer=signer),
-        summary=SummaryAnswers(overviews),
+        employees=employees,
+        summary=summary,
         poll_interval_seconds=configuration.poll_interval_seconds,
     )
     add_routes(app, routes, logger=logger)

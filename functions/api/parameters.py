@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from functions.api.problems import InvalidParametersError, ParameterFault
-from shared.domain.employee_summary import MAX_DAYS
 from shared.domain.filters import Filters
 from shared.domain.incident import INCIDENT_TYPES, PRIORITIES, canonical_employee_id
 
@@ -21,6 +20,7 @@ MAX_CHANGES_LIMIT = 1000
 SCHEMAS = ("native", "ocsf")
 SORTS = ("risk", "employee_id")
 DEFAULT_DAYS = 30
+MAX_DAYS = 400
 _SHOWN_CHARACTERS = 40
 _MAX_FAULTS = 20
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,7})?")

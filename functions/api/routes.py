@@ -15,7 +15,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.api import formats, health, problems
 from functions.api.answer import CACHE_CONTROL, VARY, Answer, data_headers
-from functions.api.employees import EmployeesAnswers
 from functions.api.incidents import IncidentAnswers
 from functions.api.negotiation import choose_media_type, has_already, has_any
 from functions.api.parameters import (
@@ -28,10 +27,11 @@ from functions.api.parameters import (
     parse_summary_parameters,
 )
 from functions.api.state_of_request import StateOfRequest
-from functions.api.summary import SummaryAnswers
 
 if TYPE_CHECKING:
     from functions.api.changes import ChangesAnswers
+    from functions.api.employees import EmployeesAnswers
+    from functions.api.summary import SummaryAnswers
     from functions.api.unattributed import UnattributedAnswers
 
 ALLOWED_METHODS = ("GET", "HEAD")
@@ -52,8 +52,8 @@ class Routes:
         incidents: IncidentAnswers,
         unattributed: "Callable[[], UnattributedAnswers]",
         changes: "Callable[[], ChangesAnswers]",
-        employees: EmployeesAnswers,
-        summary: SummaryAnswers,
+        employees: "Callable[[], EmployeesAnswers]",
+        summary: "Callable[[], SummaryAnswers]",
         poll_interval_seconds: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -115,18 +115,20 @@ class Routes:
         """Employees with counts and a risk score: those on top, or all of them by id."""
         parameters = parse_employees_parameters(self._query())
         self._accepted(formats.JSON)
-        request = self._employees.prepare(parameters)
+        answers = self._employees()
+        request = answers.prepare(parameters)
         return self._unless_had(
-            request.etag, lambda: self._employees.headers(request), lambda: self._employees.answer(request)
+            request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
         )
 
     def get_summary(self) -> Answer:
         """Everybody's incidents in numbers."""
         days = parse_summary_parameters(self._query())
         self._accepted(formats.JSON)
-        request = self._summary.prepare(days)
+        answers = self._summary()
+        request = answers.prepare(days)
         return self._unless_had(
-            request.etag, lambda: self._summary.headers(request), lambda: self._summary.answer(request)
+            request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
         )
 
     def get_health(self) -> Answer:

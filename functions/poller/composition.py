@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 from functions.poller.configuration import read_configuration
 from functions.poller.credentials import CredentialsSource
-from functions.poller.metrics import emit_metrics, emit_settled, emit_told
+from functions.poller.metrics import MetricsEmitter
 from functions.poller.notify import Notifier, Topic
 from functions.poller.poll import Poller
 from functions.poller.upstream import Upstream
@@ -38,6 +38,7 @@ def build(
     if configuration.notification_topic:
         topic = Topic(configuration.notification_topic, client=sns or make_sns(read_timeout=3, attempts=2))
     table = Table(configuration.table_name, client=dynamodb)
+    emitter = MetricsEmitter(configuration.metrics_namespace, for_dashboard=configuration.dashboard_metrics)
     return Poller(
         table=table,
         upstream=Upstream(
@@ -48,9 +49,9 @@ def build(
         retention=configuration.retention,
         scale=configuration.risk_scale,
         concurrency=configuration.upstream_concurrency,
-        observe=partial(emit_metrics, namespace=configuration.metrics_namespace),
-        observe_told=partial(emit_told, namespace=configuration.metrics_namespace),
-        observe_settled=partial(emit_settled, namespace=configuration.metrics_namespace),
+        observe=emitter.emit_poll,
+        observe_told=emitter.emit_told,
+        observe_settled=emitter.emit_settled,
     )
 
 

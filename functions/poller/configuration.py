@@ -5,7 +5,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from functions.poller.metrics import DEFAULT_NAMESPACE
-from shared.configuration import ConfigurationError, required, retention, whole_number
+from shared.configuration import ConfigurationError, required, retention, truth, whole_number
 from shared.domain.incident import PRIORITIES
 from shared.domain.retention import Retention
 from shared.domain.risk import DEFAULT_SCALE, MAX_HALF_LIFE_DAYS, MAX_WEIGHT, RiskScale
@@ -17,7 +17,8 @@ class PollerConfiguration(NamedTuple):
     """``upstream_secret`` is the name or ARN of a secret with ``username`` and ``password``.
 
     ``notification_topic`` is the ARN of an SNS topic, or empty; ``notify_priorities`` are the priorities that
-    it is told of, none if notifications are off.
+    it is told of, none if notifications are off. ``dashboard_metrics``: whether the metrics are emitted, too,
+    that no alarm watches.
     """
 
     table_name: str
@@ -29,6 +30,7 @@ class PollerConfiguration(NamedTuple):
     notification_topic: str
     notify_priorities: tuple[str, ...]
     metrics_namespace: str
+    dashboard_metrics: bool
 
 
 def read_configuration(environ: Mapping[str, str]) -> PollerConfiguration:
@@ -43,6 +45,7 @@ def read_configuration(environ: Mapping[str, str]) -> PollerConfiguration:
         notification_topic=environ.get("NOTIFICATION_TOPIC_ARN", "").strip(),
         notify_priorities=_priorities_from(environ.get("NOTIFY_PRIORITY", "").strip() or "critical"),
         metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE", "").strip() or DEFAULT_NAMESPACE,
+        dashboard_metrics=truth(environ, "DASHBOARD_METRICS", default=True),
     )
 
 

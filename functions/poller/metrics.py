@@ -37,41 +37,62 @@ METRICS: Mapping[str, MetricUnit] = MappingProxyType(
         "DataAge": MetricUnit.Seconds,
     }
 )
+# What the template's alarms watch.
+ALARMED = frozenset(
+    {
+        "SuccessfulPolls",
+        "ConsecutiveFailures",
+        "DataAge",
+        "StaleSources",
+        "PossibleGaps",
+        "NewRejected",
+        "CredentialFailures",
+        "NotificationFailures",
+        "SettlingFailures",
+    }
+)
 # By source and class of error besides; one for each that failed.
 SOURCE_FAILURES = "SourceFailures"
 
 
-def emit_metrics(summary: PollSummary, *, namespace: str) -> None:
-    """Write one line with every number that the poll itself knows, and one for each source that failed.
+class MetricsEmitter:
+    """Writes a poll's numbers into ``namespace``; what no alarm watches only ``for_dashboard``.
 
-    What the poll does not know, because it crashed or another poll reports in its place, is left out: a
-    made-up 0 would clear an alarm.
+    What is left out costs nothing, and stands in the poll's log line all the same.
     """
-    _emit(_values(summary), namespace)
-    for source, error_class in summary.failures.items():
-        failure = EphemeralMetrics(namespace=namespace, service=_SERVICE)
-        failure.add_dimension("source", source)
-        failure.add_dimension("error_class", error_class)
-        failure.add_metric(SOURCE_FAILURES, MetricUnit.Count, 1)
-        failure.flush_metrics()
 
+    def __init__(self, namespace: str, *, for_dashboard: bool = True) -> None:
+        self._namespace = namespace
+        self._for_dashboard = for_dashboard
 
-def emit_told(told: Told, *, namespace: str) -> None:
-    """Write one line on what people were told of, after that."""
-    _emit({"NotifiedIncidents": told.incidents, "NotificationFailures": int(bool(told.error))}, namespace)
+    def emit_poll(self, summary: PollSummary) -> None:
+        """Write one line with every number that the poll itself knows, and one for each source that failed.
 
+        What the poll does not know, because it crashed or another poll reports in its place, is left out: a
+        made-up 0 would clear an alarm.
+        """
+        self._emit(_values(summary))
+        for source, error_class in summary.failures.items() if self._for_dashboard else ():
+            failure = EphemeralMetrics(namespace=self._namespace, service=_SERVICE)
+            failure.add_dimension("source", source)
+            failure.add_dimension("error_class", error_class)
+            failure.add_metric(SOURCE_FAILURES, MetricUnit.Count, 1)
+            failure.flush_metrics()
 
-def emit_settled(error: str, *, namespace: str) -> None:
-    """Write one line on whether erasures could be settled, after that; ``error`` is empty if they could."""
-    _emit({"SettlingFailures": int(bool(error))}, namespace)
+    def emit_told(self, told: Told) -> None:
+        """Write one line on what people were told of, after that."""
+        self._emit({"NotifiedIncidents": told.incidents, "NotificationFailures": int(bool(told.error))})
 
+    def emit_settled(self, error: str) -> None:
+        """Write one line on whether erasures were settled, after that; ``error`` is empty if they were."""
+        self._emit({"SettlingFailures": int(bool(error))})
 
-def _emit(values: Mapping[str, float | None], namespace: str) -> None:
-    metrics = EphemeralMetrics(namespace=namespace, service=_SERVICE)
-    for name, value in values.items():
-        if value is not None:
-            metrics.add_metric(name, METRICS[name], value)
-    metrics.flush_metrics()
+    def _emit(self, values: Mapping[str, float | None]) -> None:
+        metrics = EphemeralMetrics(namespace=self._namespace, service=_SERVICE)
+        for name, value in values.items():
+            if value is not None and (self._for_dashboard or name in ALARMED):
+                metrics.add_metric(name, METRICS[name], value)
+        metrics.flush_metrics()
 
 
 def _values(summary: PollSummary) -> Mapping[str, float | None]:

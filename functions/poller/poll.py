@@ -189,9 +189,10 @@ class Poller:
 
     def _look_up(self, window: Window) -> "_LookUp":
         """Ask the store for the window's ids, but for those of hours that it holds just as they are."""
-        stored = read_digests(self._table, window.type)
-        hours = window.ids_by_hour().items()
-        unsure = {each for hour, ids in hours if stored.get(hour) != digest_ids(ids) for each in ids}
+        hours = window.ids_by_hour()
+        digests = {hour: digest_ids(ids) for hour, ids in hours.items()}
+        known = read_digests(self._table, window.type).known(digests)
+        unsure = {each for hour, ids in hours.items() if hour not in known for each in ids}
         return _LookUp(new_ids=unsure - known_ids(self._table, unsure), asked_for=len(unsure))
 
     def _decide_and_commit(

@@ -7,7 +7,13 @@ to read more than that.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from shared.domain.employee_summary import Counts, EmployeeSummary, first_day_counted, first_day_shown
+from shared.domain.employee_summary import (
+    DAY_SECONDS,
+    Counts,
+    EmployeeSummary,
+    first_day_counted,
+    first_day_shown,
+)
 from shared.domain.incident import INCIDENT_TYPES, PRIORITIES
 from shared.domain.retention import Retention
 from shared.domain.risk import RiskScale
@@ -18,6 +24,8 @@ MAX_ON_TOP = 512
 # Above all employee ids: everybody.
 EVERYBODY = ":"
 _WIDTH = 20
+# After so many days in which nothing happened days go on being kept until something does.
+_DAYS_WITHOUT = 2
 _TYPES = len(INCIDENT_TYPES)
 
 
@@ -111,10 +119,14 @@ class Overview(NamedTuple):
     def after(self, sequence: int, changes: Iterable[Change], *, moment: float) -> "Overview":
         """The overview after the entry ``sequence``, of ``moment`` (epoch seconds), that made the changes."""
         made = list(changes)
-        days = _Days(self.days, first_day_counted(self.basis.retention, moment))
+        retention = self.basis.retention
+        # A clock that was wrong by years must not make everything too old: the newest incident knows better.
+        newest = max([*self.days, *(day for change in made for day, _ in change.added)], default=0)
+        moment = min(moment, (newest + _DAYS_WITHOUT) * DAY_SECONDS)
+        days = _Days(self.days, first_day_counted(retention, moment))
         for change in made:
             days.take(change)
-        first_day = first_day_shown(self.basis.retention, moment)
+        first_day = first_day_shown(retention, moment)
         changed = {change.employee_id for change in made}
         stay = [each for each in self.top if each.employee_id not in changed]
         come = [rank(change.employee_id, change.after) for change in made if change.after]

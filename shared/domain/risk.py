@@ -25,7 +25,7 @@ _TICKS_A_DAY = 86_400 * _TICKS_A_SECOND
 # A term so much smaller changes no bit of the sum.
 _NEGLIGIBLE_BITS = 2 * _FRACTION_BITS
 # A float's largest exponent: no score shown is near it, unless a clock is wrong by years.
-_MAX_EXPONENT = 1_000
+_MAX_EXPONENT = 900
 
 
 class RiskScale(NamedTuple):

@@ -22,7 +22,7 @@ from shared.domain.journal import Attributed, Decision, Entry, Unattributed
 from shared.domain.overview import Basis, Overview
 from shared.domain.retention import Retention
 from shared.domain.rfc3339 import format_rfc3339
-from shared.domain.risk import RiskScale
+from shared.domain.risk import DEFAULT_SCALE, RiskScale
 from shared.store import recount as recounting
 from shared.store.employees import read_all_employees, summary_at
 from shared.store.entries import commit_entry, read_entry
@@ -33,6 +33,7 @@ from shared.store.recount import recount
 from shared.store.state import read_state
 from shared.store.table import Table
 from tests.contract.disturbed import CrashError, PausingPoll, crashing
+from tests.contract.model import rejected
 from tests.contract.test_store_erasure import find_traces
 from tests.fakes import MemoryDynamoDB
 
@@ -576,3 +577,20 @@ def test_who_is_on_top_is_looked_for_when_too_few_are_left(monkeypatch: pytest.M
     assert overview
     assert len(overview.top) == 3
     assert not overview.is_short
+
+
+def test_a_clock_that_is_wrong_for_one_poll_costs_nothing() -> None:
+    """Ten years ahead, then back: what happened before is still counted, on its days."""
+    table, _ = in_memory()
+    service = Service(table, Basis(DEFAULT_SCALE, Retention(400)))
+    service.recount()
+    assert with_a_past(service).check()
+    right = service.now
+    service.now += 3_650 * DAY
+    service.commit([rejected(1)])
+    service.project()
+    service.now = right + 60
+    assert service.check()
+    some_more(service)
+    service.project()
+    assert service.check()

@@ -20,6 +20,7 @@ __all__ = ["make_service"]
 ROUTES = read_routes(load_template())
 UNTIL = b'{"code": "invalid_parameter", "errors": [{"parameter": "until"}]}'
 LIMIT = b'{"code": "invalid_parameter", "errors": [{"parameter": "limit"}]}'
+CURSOR = b'{"code": "invalid_parameter", "errors": [{"parameter": "cursor"}]}'
 
 
 @pytest.fixture
@@ -96,6 +97,8 @@ class _Response:
         ("RejectedPositiveData", "limit=7", 400, LIMIT, False),
         ("RejectedPositiveData", "since=2&until=1", 400, UNTIL, True),
         ("RejectedPositiveData", "since=1&until=2", 400, UNTIL, False),
+        ("RejectedPositiveData", "sort=risk&cursor=x", 400, CURSOR, True),
+        ("RejectedPositiveData", "sort=employee_id&cursor=x", 400, CURSOR, False),
         ("RejectedPositiveData", "since=2026-02-30T00:00:00Z", 400, b"", True),
         ("RejectedPositiveData", "since=2026-02-20T00:00:00Z", 400, b"", False),
         ("RejectedPositiveData", "cursor=x", 500, b"", False),

@@ -251,21 +251,22 @@ class Reader:
         changes = ChangesAnswers(
             table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic
         )
+        employees = EmployeesAnswers(
+            overviews,
+            table,
+            signer=signer,
+            clock=clock,
+            search_seconds=search_seconds,
+            monotonic=monotonic,
+        )
         routes = Routes(
             self._app,
             state=state,
             incidents=IncidentAnswers(requests, walker=walker, cache=cache),
             unattributed=lambda: unattributed,
             changes=lambda: changes,
-            employees=EmployeesAnswers(
-                overviews,
-                table,
-                signer=signer,
-                clock=clock,
-                search_seconds=search_seconds,
-                monotonic=monotonic,
-            ),
-            summary=SummaryAnswers(overviews),
+            employees=lambda: employees,
+            summary=lambda: SummaryAnswers(overviews),
             poll_interval_seconds=300,
             clock=clock,
         )

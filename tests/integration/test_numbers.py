@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.data import Past, make_table
+from benchmarks.scale import measure_polls
 from local.simulator import Simulator, SimulatorSettings
 from shared.domain.incident import INCIDENT_TYPES, PRIORITIES
 from shared.domain.retention import Retention
 from shared.domain.risk import RiskScale
 from shared.store import recount as recounting
-from tests.fakes import Clock, MemoryDynamoDB
+from tests.fakes import Clock, MemoryDynamoDB, item_size
 from tests.integration.conftest import exact_json
 
 DAY = 86_400
@@ -399,3 +401,22 @@ def test_nobody_sees_an_entry_that_is_laid_out_in_part(history: Any, reader: Any
         assert {row["employee_id"]: row["incidents"] for row in walk(reader)} == {"7": 2, "8": 2, "9": 1}
         assert reader.get("/summary").json["incidents"] == 5
     assert seen == {2, 5}
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+def test_polls_keep_to_their_budget() -> None:
+    """Of a window of 2,100 with as many employees: nothing new writes 3 units and reads 30 at most, n new
+    ones of n employees and all seven sources write 3n + 30 at most. Counted from the items' sizes.
+    """
+    past = Past(3_000, now=NOW)
+    memory = make_table(past)
+    polls = measure_polls(memory, past, new=(0, 1, 20))
+    assert [each["new"] for each in polls.values()] == [0, 1, 20]
+    assert polls["0"]["write_units"] <= 3
+    assert polls["0"]["read_units"] <= 30
+    assert polls["1"]["write_units"] <= 3 + 30
+    assert polls["20"]["write_units"] <= 3 * 20 + 30
+    assert all(item_size(item) <= 1024 for item in memory.items_of("EMPLOYEES"))
+    assert len(list(memory.items_of("SUMMARY"))) == 2

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from functions.poller.configuration import read_configuration
+from functions.poller.metrics import ALARMED
 from local.template import load_template, read_limits
 from tests.alarms import (
     POLLER_METRICS,
@@ -594,6 +596,26 @@ def test_the_dashboard_shows_every_alarm_and_metrics_that_are_there() -> None:
     assert (found[1], found[2]) == (STACK_NAME, *SOURCE_METRICS)
     watched = {alarm["MetricName"] for alarm in ALARMS.values() if alarm["Namespace"] != "AWS/Lambda"}
     assert watched - set(drawn) == {"SuccessfulPolls"}
+
+
+def test_without_a_dashboard_every_alarm_keeps_its_metric() -> None:
+    """What the poller leaves out then is what no alarm watches, and the template's parameter reaches it."""
+    lean = Stack({"DashboardEnabled": "false"})
+    assert not lean.of_type("AWS::CloudWatch::Dashboard")
+    watched = {each["MetricName"] for each in ALARMS.values() if each.get("Namespace") == STACK_NAME}
+    assert watched == ALARMED
+    for stack, expected in ((STACK, True), (lean, False)):
+        (variables,) = (
+            each["Environment"]["Variables"]
+            for each in stack.of_type("AWS::Serverless::Function").values()
+            if "DASHBOARD_METRICS" in each["Environment"]["Variables"]
+        )
+        environ = {name: str(value) for name, value in variables.items()} | {
+            "TABLE_NAME": "t",
+            "UPSTREAM_BASE_URL": "https://u",
+            "UPSTREAM_SECRET_ARN": "s",
+        }
+        assert read_configuration(environ).dashboard_metrics is expected
 
 
 # ---------------------------------------------------------------- topics and queue

@@ -5,12 +5,13 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CODE = ("shared", "functions", "local", "tests", "benchmarks", "scripts", "client")
+CODE = ("shared", "functions", "local", "tests", "benchmarks", "scripts", "client", "integrations")
 MAX_HANDLER_LINES = 40
 # Words that say nothing of what a module is about.
 EMPTY_WORDS = frozenset({"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"})
@@ -162,3 +163,13 @@ def test_handlers_stay_short() -> None:
     }
     assert set(lines) >= {"api", "poller"}
     assert {name: count for name, count in lines.items() if count >= MAX_HANDLER_LINES} == {}
+
+
+def test_a_run_of_all_tests_leaves_none_out(pytestconfig: pytest.Config) -> None:
+    """Pytest walks into no folder that is called as it thinks unworthy, such as `build`, and says nothing."""
+    shunned = pytestconfig.getini("norecursedirs")
+    tests = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")]
+    assert Path("build/test_build.py") in tests
+    left_out = {path for path in tests if any(fnmatch(part, each) for part in path.parts for each in shunned)}
+    assert {path.parent for path in left_out} == {Path("integration/clients")}
+    assert "pytest tests/integration/clients\n" in (ROOT / "Makefile").read_text("utf-8")

@@ -22,9 +22,9 @@ def test_every_file_that_locks_packages_is_audited() -> None:
     """The functions' own, and each environment's of the tools."""
     files = list_requirements(ROOT)
     assert {"shared/requirements.txt", "functions/poller/requirements.txt"} < set(files)
-    assert {f"requirements-{name}.txt" for name in ("dev", "emulator", "local", "sam", "scan", "uv")} < set(
-        files
-    )
+    assert {
+        f"requirements-{name}.txt" for name in ("clients", "dev", "emulator", "local", "sam", "scan", "uv")
+    } < set(files)
 
 
 def test_an_advisory_is_named_with_what_mends_it() -> None:

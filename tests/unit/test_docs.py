@@ -53,7 +53,9 @@ DEPLOYMENT = (DOCS / "deployment.md").read_text("utf-8")
 DATA_MODEL = (DOCS / "data-model.md").read_text("utf-8")
 RUNBOOK = (DOCS / "runbook.md").read_text("utf-8")
 CLIENT = ROOT / "client/README.md"
-PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", CLIENT, *sorted(DOCS.rglob("*.md")))}
+_INTEGRATIONS = sorted((ROOT / "integrations").rglob("*.md"))
+_PAGES = (ROOT / "README.md", CLIENT, *sorted(DOCS.rglob("*.md")), *_INTEGRATIONS)
+PAGES = {path: path.read_text("utf-8") for path in _PAGES}
 TEMPLATE: Template = load_template()
 
 NEEDS_AWS = "# needs AWS"
@@ -75,6 +77,14 @@ RUN_ELSEWHERE = {
     "curl http://127.0.0.1:9000/employees/ID/incidents": (
         "tests/integration/test_local_run.py",
         'run.ask(f"/employees/{employee}/incidents")',
+    ),
+    "curl 'http://127.0.0.1:9000/employees?limit=10'": (
+        "tests/integration/test_local_run.py",
+        'run.ask("/employees?limit=10")',
+    ),
+    "curl 'http://127.0.0.1:9000/summary?days=7'": (
+        "tests/integration/test_local_run.py",
+        'run.ask("/summary?days=7")',
     ),
     "UPSTREAM_BASE_URL=https://incidents.example.com UPSTREAM_USERNAME=reader"
     ' UPSTREAM_PASSWORD="$PASSWORD" make run': (
@@ -661,9 +671,7 @@ def _anchors(path: Path) -> set[str]:
 def test_every_relative_link_leads_somewhere() -> None:
     """No page links to a file or a heading that is not there."""
     assert sum(text.count("](") for text in PAGES.values()) > 10
-    assert {path.name: broken_links(path, text) for path, text in PAGES.items()} == {
-        path.name: [] for path in PAGES
-    }
+    assert {path: broken_links(path, text) for path, text in PAGES.items()} == {path: [] for path in PAGES}
     bad = "[a](nowhere.md) [b](docs/api.md#nowhere) [c](docs/api.md#errors) [d](https://example.com)"
     assert broken_links(ROOT / "README.md", bad) == ["nowhere.md", "docs/api.md#nowhere"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.poller.metrics import METRICS, SOURCE_FAILURES, emit_metrics, emit_settled, emit_told
+from functions.poller.metrics import ALARMED, METRICS, SOURCE_FAILURES, MetricsEmitter
 from functions.poller.notify import Told
 from functions.poller.summary import PollSummary
 
@@ -38,7 +38,7 @@ SUCCESS = PollSummary(
 
 
 def emitted(summary: PollSummary, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    emit_metrics(summary, namespace="a-stack")
+    MetricsEmitter("a-stack").emit_poll(summary)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -125,7 +125,7 @@ def test_what_people_were_told_of_is_a_line_of_its_own(
     error: str, failures: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """How many incidents, and whether it failed, whatever the error was."""
-    emit_told(Told(8, error), namespace="a-stack")
+    MetricsEmitter("a-stack").emit_told(Told(8, error))
     (blob,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert values_of(blob) == {"NotifiedIncidents": 8, "NotificationFailures": failures}
     assert values_of(blob).keys() == NOTIFICATIONS
@@ -136,9 +136,22 @@ def test_whether_erasures_could_be_settled_is_a_line_of_its_own(
     error: str, failures: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A zero ends the alarm, and a poll that was superseded has nothing to say of it."""
-    emit_settled(error, namespace="a-stack")
+    MetricsEmitter("a-stack").emit_settled(error)
     (blob,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert values_of(blob) == {"SettlingFailures": failures}
+
+
+def test_without_a_dashboard_only_what_alarms_watch_is_emitted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with the value that it has otherwise; of sources that failed there is no line."""
+    lean = MetricsEmitter("a-stack", for_dashboard=False)
+    lean.emit_poll(SUCCESS)
+    lean.emit_told(Told(8, "NotFound"))
+    lean.emit_settled("")
+    poll, told, settled = (values_of(json.loads(line)) for line in capsys.readouterr().out.splitlines())
+    full = values_of(emitted(SUCCESS, capsys)[0])
+    assert poll == {name: full[name] for name in ALARMED & full.keys()}
+    assert (told, settled) == ({"NotificationFailures": 1}, {"SettlingFailures": 0})
+    assert poll.keys() | told.keys() | settled.keys() == ALARMED
 
 
 def test_no_line_says_whose_or_where(capsys: pytest.CaptureFixture[str]) -> None:

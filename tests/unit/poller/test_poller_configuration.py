@@ -38,6 +38,7 @@ def test_least_environment_is_enough() -> None:
         notification_topic="",
         notify_priorities=("critical",),
         metrics_namespace="SecurityIncidentApi",
+        dashboard_metrics=True,
     )
 
 
@@ -143,6 +144,19 @@ def test_weights_that_are_none_are_refused(text: str) -> None:
 def test_address_is_taken_without_its_last_slash(text: str, base_url: str) -> None:
     """Any http address of a host is good; paths are put to it with just one slash between."""
     assert read_base_url(text) == base_url
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, True), ("", True), ("true", True), ("false", False)])
+def test_metrics_of_the_dashboard_are_left_out_when_told(text: str | None, expected: bool) -> None:
+    """Nobody who was not asked loses a number."""
+    environ = GOOD | ({} if text is None else {"DASHBOARD_METRICS": text})
+    assert read_configuration(environ).dashboard_metrics is expected
+
+
+@pytest.mark.parametrize("text", ["yes", "0", "False", "no"])
+def test_a_switch_is_true_or_false(text: str) -> None:
+    """What may be meant either way is refused."""
+    assert "DASHBOARD_METRICS must be true or false" in str(refusal(GOOD | {"DASHBOARD_METRICS": text}))
 
 
 @pytest.mark.parametrize(
