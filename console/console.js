@@ -109,7 +109,7 @@ function makeView(here) {
   }
   const [first, second, third] = segments;
   if (first === undefined) {
-    return overviewView(live);
+    return overviewView(live, () => show({moved: false}));
   }
   if (first === "employees" && second !== undefined && third === undefined) {
     return employeeView(second);

@@ -1,13 +1,13 @@
 /** What one wants to see in ten seconds. */
 
-import {get, now} from "./api.js";
+import {get, getHealth, now} from "./api.js";
 import {canDraw, dayChart, dayTable} from "./charts.js";
 import {bar, h, replace, table} from "./dom.js";
 import {describeScale, employeeTable} from "./employees.js";
 import {exportButtons} from "./exports.js";
 import {address} from "./filters.js";
 import {flatten, incidentTable} from "./incidents.js";
-import {DAY, TYPES, count, number, rfc3339, span} from "./text.js";
+import {DAY, TYPES, count, moment, number, rfc3339, span} from "./text.js";
 
 const PERIODS = [7, 30, 90, 365];
 const DEFAULT_PERIOD = 30;
@@ -17,9 +17,11 @@ const LATEST = 8;
 // A page comes by employee, not by time: only a whole answer has the newest ones. So few fit into one.
 const IN_ONE_ANSWER = 300;
 const ATTEMPTS = 8;
+// To find them all incidents are read, some 3 read units a hundred: with more than these only when asked to.
+const READ_UNASKED = 100_000;
 
-/** The view; `live` tells of health and of what came since the page was opened. */
-export function overviewView(live) {
+/** The view; `live` tells of health and of what came since the page was opened, `again()` shows it anew. */
+export function overviewView(live, again) {
   const tiles = h("section", {class: "tiles", "aria-label": "In short"});
   const [days, atRisk, critical, types, sources] = ["days", "at-risk", "critical", "types", "sources"].map((name) =>
     h("section", {class: `card ${name}`, "aria-labelledby": `${name}-title`}),
@@ -35,6 +37,8 @@ export function overviewView(live) {
   );
   let latest = null;
   let told = null;
+  let newest = null;
+  let isAsked = false;
   // Those that were there when the page was opened: all others are new.
   let seen = null;
 
@@ -44,16 +48,22 @@ export function overviewView(live) {
     follows: true,
     async update(query, signal) {
       const period = query.get("days") ?? String(DEFAULT_PERIOD);
-      const summary = await get("summary", [["days", period]], {signal});
+      const asked = isAsked;
+      isAsked = false;
+      const [summary, health] = await Promise.all([get("summary", [["days", period]], {signal}), live.health ?? getHealth(signal)]);
+      const stored = Number(health.total_identified_incidents);
       const yesterday = Date.parse(summary.period.until) / 1000 - 2 * DAY;
       const since = rfc3339(yesterday);
-      const [employees, newest] = await Promise.all([
+      const many = lastTwo(summary, yesterday).critical;
+      const [employees, found] = await Promise.all([
         get("employees", [["sort", "risk"], ["limit", String(TOP)]], {signal}),
-        getNewestCriticals(yesterday, lastTwo(summary, yesterday).critical, signal),
+        many > 0 && stored > READ_UNASKED && !asked ? newest : getNewestCriticals(yesterday, many, signal),
       ]);
-      latest = {summary, yesterday, since};
-      const {incidents} = newest;
-      seen ??= new Set(incidents.map((each) => each.id));
+      newest = found;
+      latest = {summary, yesterday, since, stored};
+      if (newest) {
+        seen ??= new Set(newest.incidents.map((each) => each.id));
+      }
       const choice = (each) =>
         h("a", {href: address([], each === DEFAULT_PERIOD ? [] : [["days", String(each)]]), "aria-current": String(each) === period && "true"}, `${each} days`);
       replace(periods, PERIODS.map(choice));
@@ -65,7 +75,7 @@ export function overviewView(live) {
         employees.employees.length ? employeeTable("Employees with the highest risk", employees.employees, {short: true}) : h("p", {class: "empty"}, "Nobody has an incident."),
         h("p", {class: "quiet"}, describeScale(employees.scale), " ", h("a", {href: address(["employees"])}, "All employees")),
       );
-      drawCritical(newest);
+      drawCritical();
       drawTypes(summary);
       drawSources();
       return `${count(summary.incidents, "incident")} in ${summary.period.days} days`;
@@ -130,12 +140,21 @@ export function overviewView(live) {
     );
   }
 
-  function drawCritical({incidents, from, whole}) {
-    const {summary, yesterday, since} = latest;
-    const shown = incidents.slice(0, LATEST);
+  function drawCritical() {
+    const {summary, yesterday, since, stored} = latest;
     const {critical: many} = lastTwo(summary, yesterday);
+    const shown = newest?.incidents.slice(0, LATEST) ?? [];
     const isNew = (incident) => !seen.has(incident.id);
-    const nothing = whole ? "No critical incident since yesterday." : "Too many to tell the newest ones from the others.";
+    const look = () => {
+      isAsked = true;
+      again();
+    };
+    const isCostly = many > 0 && stored > READ_UNASKED;
+    const nothing = !newest
+      ? `${number(many)} since yesterday. To list them, all ${number(stored)} incidents have to be read.`
+      : newest.whole
+        ? "No critical incident since yesterday."
+        : "Too many to tell the newest ones from the others.";
     replace(
       critical,
       h("h2", {id: "critical-title"}, "Critical since yesterday"),
@@ -144,7 +163,9 @@ export function overviewView(live) {
         "div",
         {class: "bar-of-list"},
         many > shown.length && h("a", {href: address(["incidents"], [["priority", "critical"], ["since", since]])}, `All ${number(many)} since yesterday`),
-        from > yesterday && shown.length > 0 && h("span", {class: "quiet"}, `These are of the last ${span(now() - from)}.`),
+        newest && newest.from > yesterday && shown.length > 0 && h("span", {class: "quiet"}, `These are of ${span(now() - newest.from)}.`),
+        isCostly && newest && h("span", {class: "quiet"}, `As of ${moment(newest.at).slice(11)}.`),
+        isCostly && h("button", {type: "button", id: "look-for-critical", onclick: look}, newest ? "Look again" : "Look for the newest"),
         shown.length > 0 && exportButtons("critical", "incident", () => shown),
       ),
     );
@@ -214,7 +235,7 @@ async function getNewestCriticals(since, many, signal) {
     if (page.has_more) {
       tooFar = reach;
     } else {
-      best = {incidents, from, whole: true};
+      best = {incidents, from, whole: true, at: now()};
       if (reach === all || incidents.length >= LATEST) {
         return best;
       }
@@ -223,7 +244,7 @@ async function getNewestCriticals(since, many, signal) {
     const shortest = best === null ? 0 : now() - best.from;
     reach = tooFar === null ? Math.min(all, reach * 4) : Math.max((shortest + tooFar) / 2, 1);
   }
-  return best?.incidents.length ? best : {incidents: [], from: since, whole: false};
+  return best?.incidents.length ? best : {incidents: [], from: since, whole: false, at: now()};
 }
 
 /** Yesterday and today, and the criticals of both. */

@@ -16,6 +16,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
 from functions.api.formats import render_csv
+from functions.api.handler import lambda_handler
 from incidents_client.auth import no_auth
 from local.console_page import CHART_JS
 from local.ports import find_free_port
@@ -523,6 +524,40 @@ def test_very_many_employees(
         assert page.locator("*").count() < 3_000
     page.goto(f"{site.url}#/employees/{many}")
     expect(page.locator(".results .what")).to_have_text("1 incident")
+
+
+def test_a_large_table_is_read_when_asked(
+    make_upstream: Callable[..., Upstream], site: Site, make_page: Callable[..., Page]
+) -> None:
+    """To find the newest critical incidents all are read: with very many that waits for a click, also when there
+    is news.
+    """
+    upstream = make_upstream()
+    upstream.add("misuse", misuse(1, priority="critical", employee=7))
+    upstream.poll()
+
+    def answer(event: dict[str, Any], context: Any) -> Any:
+        answer = lambda_handler(event, context)
+        many = re.sub(r'("total_identified_incidents": ?)(\d+)', r"\g<1>100000\2", answer["body"])
+        return answer | {"body": many}
+
+    site.answer = answer
+    page = make_page()
+    page.goto(site.url)
+    expect(page.locator(".critical")).to_contain_text("1 since yesterday. To list them, all 1,000,001")
+    assert not [each for each in site.asked if each.startswith("/incidents")]
+    page.locator("#look-for-critical").click()
+    expect(page.locator(".critical tbody tr")).to_have_count(1)
+    read = len([each for each in site.asked if each.startswith("/incidents")])
+    upstream.add("misuse", misuse(2, priority="critical", employee=8))
+    upstream.poll()
+    expect(page.locator("#tile-critical .value")).to_have_text("2")
+    expect(page.locator(".critical")).to_contain_text("As of ")
+    expect(page.locator(".critical tbody tr")).to_have_count(1)
+    assert len([each for each in site.asked if each.startswith("/incidents")]) == read
+    page.locator("#look-for-critical").click()
+    expect(page.locator(".critical tbody tr")).to_have_count(2)
+    assert [row[2] for row in cells(page, ".critical")] == ["8", "7"]
 
 
 def test_one_employee_with_very_many_incidents(
