@@ -529,8 +529,8 @@ def test_very_many_employees(
 def test_a_large_table_is_read_when_asked(
     make_upstream: Callable[..., Upstream], site: Site, make_page: Callable[..., Page]
 ) -> None:
-    """To find the newest critical incidents all are read: with very many that waits for a click, also when there
-    is news.
+    """To find the newest critical incidents all are read: with very many that waits for a click, also when
+    there is news.
     """
     upstream = make_upstream()
     upstream.add("misuse", misuse(1, priority="critical", employee=7))
