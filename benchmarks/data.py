@@ -17,12 +17,15 @@ from shared.domain.attribution import Identities, attribute, make_identities
 from shared.domain.exact_json import parse
 from shared.domain.incident import Incident, normalise
 from shared.domain.journal import MAX_ENTRY_RECORDS, Attributed, Decision, Entry, Totals
+from shared.domain.overview import Basis
 from shared.domain.poll_report import PollReport
 from shared.domain.retention import Retention
 from shared.domain.rfc3339 import format_rfc3339
+from shared.domain.risk import DEFAULT_SCALE
 from shared.store.entries import commit_entry
 from shared.store.keys import INCIDENTS
 from shared.store.projection import project_entry
+from shared.store.recount import recount
 from shared.store.signing_keys import rotate_signing_keys
 from shared.store.state import record_report
 from shared.store.table import Table
@@ -102,6 +105,8 @@ def make_table(past: Past) -> CountingDynamoDB:
     table = Table(TABLE_NAME, client=loader)  # type: ignore[arg-type]  # as much of one as the store needs
     identities = make_identities(past.identities())
     totals = Totals()
+    # Counted from the first entry on.
+    recount(table, Basis(DEFAULT_SCALE, KEEP_ALL), has_time=lambda: True)
     for sequence, incidents in enumerate(batched(past.incidents(), MAX_ENTRY_RECORDS, strict=False), start=1):
         decisions = tuple(_attributed(each, identities) for each in incidents)
         totals = totals.after(decisions)

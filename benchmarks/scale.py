@@ -7,7 +7,7 @@ where the table itself takes next to no time, and on dynalite where that is inst
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, cast
 
@@ -90,7 +90,7 @@ def _measure(size: int) -> dict[str, Any]:
             "units_of_bytes": _units_shown(memory, employees=100 * _PAGES),
         },
         "dynalite": other,
-        "polls": _measure_polls(memory, past),
+        "polls": measure_polls(memory, past),
     }
 
 
@@ -235,7 +235,7 @@ def _units_shown(memory: CountingDynamoDB, employees: int) -> float:
     return units_of_bytes(sizes.values())
 
 
-def _measure_polls(memory: CountingDynamoDB, past: Past) -> dict[str, Any]:
+def measure_polls(memory: CountingDynamoDB, past: Past, new: Sequence[int] = NEW) -> dict[str, Any]:
     """Polls of a window of 2,100 over the whole table: with nothing new, and with so many new records."""
     upstream, poll = _make_poller(past, memory)
 
@@ -257,10 +257,10 @@ def _measure_polls(memory: CountingDynamoDB, past: Past) -> dict[str, Any]:
     poll()
     polls: dict[str, Any] = {}
     so_far = 0
-    for new in NEW:
-        so_far += new
+    for number in new:
+        so_far += number
         upstream.records = _windows(past, so_far)
-        polls[str(new)] = measure()
+        polls[str(number)] = measure()
     return polls
 
 

@@ -187,7 +187,13 @@ class MemoryDynamoDB:
 
     def delete_item(self, **request: Any) -> dict[str, Any]:
         """DeleteItem: also what time to live does."""
-        with self._request("DeleteItem", request, {"TableName", "Key"}):
+        known = {"TableName", "Key", "ConditionExpression"}
+        known |= {"ExpressionAttributeNames", "ExpressionAttributeValues"}
+        with self._request("DeleteItem", request, known):
+            words = _Words(request)
+            condition = words.condition(request.get("ConditionExpression"))
+            words.check("DeleteItem")
+            self._check(condition, request["Key"], "DeleteItem")
             self._delete(request["Key"])
             return {}
 

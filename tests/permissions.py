@@ -43,7 +43,7 @@ WITHOUT_RESOURCE: Mapping[str, str] = {
     "xray:PutTelemetryRecords": "X-Ray has no resources",
     "xray:PutTraceSegments": "X-Ray has no resources",
 }
-READING = frozenset({"dynamodb:GetItem", "dynamodb:Query"})
+READING = frozenset({"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"})
 
 
 class UnknownServiceError(Exception):

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from functions.api.changes import ChangesAnswers
+    from functions.api.employees import EmployeesAnswers
+    from functions.api.overviews import Overviews
+    from functions.api.summary import SummaryAnswers
     from functions.api.unattributed import UnattributedAnswers
 
 
@@ -64,12 +67,32 @@ def build(
 
         return ChangesAnswers(Table(table.name, client=client), signer=signer, read_state=state.read)
 
+    @cache
+    def overviews() -> "Overviews":
+        from functions.api.overviews import Overviews
+
+        return Overviews(Table(table.name, client=client), state, configuration.retention)
+
+    @cache
+    def employees() -> "EmployeesAnswers":
+        from functions.api.employees import EmployeesAnswers
+
+        return EmployeesAnswers(overviews(), Table(table.name, client=client), signer=signer)
+
+    @cache
+    def summary() -> "SummaryAnswers":
+        from functions.api.summary import SummaryAnswers
+
+        return SummaryAnswers(overviews())
+
     routes = Routes(
         app,
         state=state,
         incidents=IncidentAnswers(requests, walker=walker, cache=pages),
         unattributed=unattributed,
         changes=changes,
+        employees=employees,
+        summary=summary,
         poll_interval_seconds=configuration.poll_interval_seconds,
     )
     add_routes(app, routes, logger=logger)

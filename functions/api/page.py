@@ -28,15 +28,20 @@ def render_envelope(next_cursor: str | None, snapshot: Snapshot) -> str:
         {
             "next_cursor": next_cursor,
             "has_more": next_cursor is not None,
-            "snapshot": {
-                "sequence": snapshot.sequence,
-                "committed_at": snapshot.committed_at,
-                "complete": snapshot.complete,
-            },
+            "snapshot": describe_snapshot(snapshot),
         },
         separators=(",", ":"),
     )
     return envelope[1:]
+
+
+def describe_snapshot(snapshot: Snapshot) -> dict[str, object]:
+    """What clients are told of a snapshot."""
+    return {
+        "sequence": snapshot.sequence,
+        "committed_at": snapshot.committed_at,
+        "complete": snapshot.complete,
+    }
 
 
 def link_to_page(next_cursor: str | None) -> dict[str, str]:

@@ -18,6 +18,9 @@ MAX_LIMIT = 500
 DEFAULT_CHANGES_LIMIT = 500
 MAX_CHANGES_LIMIT = 1000
 SCHEMAS = ("native", "ocsf")
+SORTS = ("risk", "employee_id")
+DEFAULT_DAYS = 30
+MAX_DAYS = 400
 _SHOWN_CHARACTERS = 40
 _MAX_FAULTS = 20
 _EPOCH_SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,7})?")
@@ -43,6 +46,14 @@ class ChangesParameters(NamedTuple):
     limit: int
     token: str | None
     schema: str
+
+
+class EmployeesParameters(NamedTuple):
+    """Which employees: those on top (``risk``), or all of them by ``employee_id``, a page at a time."""
+
+    sort: str
+    limit: int | None
+    cursor: str | None
 
 
 def parse_page_parameters(query: Query, *, with_limit: bool = True) -> PageParameters:
@@ -74,6 +85,29 @@ def parse_changes_parameters(query: Query) -> ChangesParameters:
     schema = reader.choice("schema", SCHEMAS)
     reader.finish()
     return ChangesParameters(limit or DEFAULT_CHANGES_LIMIT, token, schema or SCHEMAS[0])
+
+
+def parse_employees_parameters(query: Query) -> EmployeesParameters:
+    """``sort``, ``limit`` and ``cursor``; raises :class:`InvalidParametersError` that names every fault.
+
+    A cursor may come alone: there is one order only that has cursors.
+    """
+    reader = _Reader(query)
+    limit = reader.whole_number("limit", 1, MAX_LIMIT)
+    cursor = reader.text("cursor", hint="leave it out to begin a walk")
+    sort = reader.choice("sort", SORTS)
+    if sort == "risk" and cursor is not None:
+        reader.fault("cursor", "goes with sort=employee_id: a rising score would jump past it")
+    reader.finish()
+    return EmployeesParameters(sort or ("risk" if cursor is None else "employee_id"), limit, cursor)
+
+
+def parse_summary_parameters(query: Query) -> int:
+    """``days``; raises :class:`InvalidParametersError`."""
+    reader = _Reader(query)
+    days = reader.whole_number("days", 1, MAX_DAYS)
+    reader.finish()
+    return days or DEFAULT_DAYS
 
 
 def parse_no_parameters(query: Query) -> None:

@@ -31,6 +31,10 @@ class NoDataYetError(Exception):
     """No poll has succeeded yet."""
 
 
+class SummariesNotReadyError(Exception):
+    """Not all incidents are counted, at first or just now: no number is better than a wrong one."""
+
+
 class UnknownEmployeeError(LookupError):
     """Nothing is kept about this employee."""
 
@@ -72,6 +76,9 @@ PROBLEMS: Mapping[type[Exception], ProblemKind] = MappingProxyType(
         NotAcceptableError: ProblemKind(406, "not_acceptable", "Not served in this form"),
         UnfinishedSearchError: ProblemKind(
             503, "search_unfinished", "The search goes on", {"Retry-After": "1"}
+        ),
+        SummariesNotReadyError: ProblemKind(
+            503, "summaries_not_ready", "Not all incidents are counted yet", {"Retry-After": "30"}
         ),
         NoDataYetError: ProblemKind(503, "no_data_yet", "No data yet", {"Retry-After": "30"}),
     }

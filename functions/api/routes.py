@@ -21,13 +21,17 @@ from functions.api.parameters import (
     Query,
     parse_changes_parameters,
     parse_employee_id,
+    parse_employees_parameters,
     parse_no_parameters,
     parse_page_parameters,
+    parse_summary_parameters,
 )
 from functions.api.state_of_request import StateOfRequest
 
 if TYPE_CHECKING:
     from functions.api.changes import ChangesAnswers
+    from functions.api.employees import EmployeesAnswers
+    from functions.api.summary import SummaryAnswers
     from functions.api.unattributed import UnattributedAnswers
 
 ALLOWED_METHODS = ("GET", "HEAD")
@@ -48,6 +52,8 @@ class Routes:
         incidents: IncidentAnswers,
         unattributed: "Callable[[], UnattributedAnswers]",
         changes: "Callable[[], ChangesAnswers]",
+        employees: "Callable[[], EmployeesAnswers]",
+        summary: "Callable[[], SummaryAnswers]",
         poll_interval_seconds: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -56,6 +62,8 @@ class Routes:
         self._incidents = incidents
         self._unattributed = unattributed
         self._changes = changes
+        self._employees = employees
+        self._summary = summary
         self._poll_interval_seconds = poll_interval_seconds
         self._clock = clock
 
@@ -65,7 +73,9 @@ class Routes:
             "/incidents": self.get_incidents,
             "/incidents/changes": self.get_changes,
             "/incidents/unattributed": self.get_unattributed,
+            "/employees": self.get_employees,
             "/employees/<employee_id>/incidents": self.get_employee_incidents,
+            "/summary": self.get_summary,
             "/health": self.get_health,
             "/openapi.json": self.get_openapi,
         }
@@ -97,6 +107,26 @@ class Routes:
         content_type = self._accepted(*offered)
         answers = self._changes()
         request = answers.prepare(parameters, content_type)
+        return self._unless_had(
+            request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
+        )
+
+    def get_employees(self) -> Answer:
+        """Employees with counts and a risk score: those on top, or all of them by id."""
+        parameters = parse_employees_parameters(self._query())
+        self._accepted(formats.JSON)
+        answers = self._employees()
+        request = answers.prepare(parameters)
+        return self._unless_had(
+            request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
+        )
+
+    def get_summary(self) -> Answer:
+        """Everybody's incidents in numbers."""
+        days = parse_summary_parameters(self._query())
+        self._accepted(formats.JSON)
+        answers = self._summary()
+        request = answers.prepare(days)
         return self._unless_had(
             request.etag, lambda: answers.headers(request), lambda: answers.answer(request)
         )

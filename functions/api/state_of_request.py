@@ -22,9 +22,14 @@ class StateOfRequest:
         """The state as of this request; the first call costs one small read."""
         event: object = self._app.current_event
         if self._event is not event:
-            item = self._get_item()
-            # It changes with each poll, not with each request.
-            if item != self._item:
-                self._item, self._state = item, decode_state(item)
             self._event = event
+            return self.read_again()
+        return self._state
+
+    def read_again(self) -> State:
+        """The state as it is now: for whoever finds that it has moved on since."""
+        item = self._get_item()
+        # It changes with each poll, not with each request.
+        if item != self._item:
+            self._item, self._state = item, decode_state(item)
         return self._state

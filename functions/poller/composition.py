@@ -47,6 +47,7 @@ def build(
         ),
         notifier=Notifier(table, topic, configuration.notify_priorities),
         retention=configuration.retention,
+        scale=configuration.risk_scale,
         concurrency=configuration.upstream_concurrency,
         observe=emitter.emit_poll,
         observe_told=emitter.emit_told,

@@ -8,6 +8,7 @@ from functions.poller.metrics import DEFAULT_NAMESPACE
 from shared.configuration import ConfigurationError, required, retention, truth, whole_number
 from shared.domain.incident import PRIORITIES
 from shared.domain.retention import Retention
+from shared.domain.risk import DEFAULT_SCALE, MAX_HALF_LIFE_DAYS, MAX_WEIGHT, RiskScale
 
 NOTIFICATIONS_OFF = "off"
 
@@ -25,6 +26,7 @@ class PollerConfiguration(NamedTuple):
     upstream_secret: str
     upstream_concurrency: int
     retention: Retention
+    risk_scale: RiskScale
     notification_topic: str
     notify_priorities: tuple[str, ...]
     metrics_namespace: str
@@ -39,6 +41,7 @@ def read_configuration(environ: Mapping[str, str]) -> PollerConfiguration:
         upstream_secret=required(environ, "UPSTREAM_SECRET_ARN"),
         upstream_concurrency=whole_number(environ, "UPSTREAM_CONCURRENCY", default=4, low=1, high=8),
         retention=retention(environ),
+        risk_scale=_risk_scale(environ),
         notification_topic=environ.get("NOTIFICATION_TOPIC_ARN", "").strip(),
         notify_priorities=_priorities_from(environ.get("NOTIFY_PRIORITY", "").strip() or "critical"),
         metrics_namespace=environ.get("POWERTOOLS_METRICS_NAMESPACE", "").strip() or DEFAULT_NAMESPACE,
@@ -72,3 +75,19 @@ def _base_url(text: str) -> str:
     if not usable:
         raise ConfigurationError("UPSTREAM_BASE_URL must be an address such as https://incidents.example.com")
     return text.rstrip("/")
+
+
+def _risk_scale(environ: Mapping[str, str]) -> RiskScale:
+    """``RISK_WEIGHTS`` (one a priority, the lowest first) and ``RISK_HALF_LIFE_DAYS``."""
+    text = environ.get("RISK_WEIGHTS", "").strip() or ",".join(map(str, DEFAULT_SCALE.weights))
+    weights = [each.strip() for each in text.split(",")]
+    fits = all(each.isascii() and each.isdigit() and len(each) <= len(str(MAX_WEIGHT)) for each in weights)
+    if not fits or len(weights) != len(PRIORITIES) or max(map(int, weights)) > MAX_WEIGHT:
+        raise ConfigurationError(
+            f"RISK_WEIGHTS must be {len(PRIORITIES)} whole numbers from 0 to {MAX_WEIGHT} with commas between"
+            f" them, for {', '.join(PRIORITIES)}; not {text[:40]!r}"
+        )
+    half_life_days = whole_number(
+        environ, "RISK_HALF_LIFE_DAYS", default=DEFAULT_SCALE.half_life_days, low=1, high=MAX_HALF_LIFE_DAYS
+    )
+    return RiskScale(tuple(map(int, weights)), half_life_days)

@@ -26,8 +26,10 @@ from functions.poller.upstream import Upstream
 from shared.domain.attribution import Identities
 from shared.domain.incident import Incident
 from shared.domain.journal import Decision
+from shared.domain.overview import Basis
 from shared.domain.poll_report import IDENTITIES_SOURCE, PollError, PollReport
 from shared.domain.retention import Retention
+from shared.domain.risk import DEFAULT_SCALE, RiskScale
 from shared.domain.window import Window, digest_ids
 from shared.store.commit import Commit, commit_decisions
 from shared.store.digests import read_digests, store_digests
@@ -36,6 +38,7 @@ from shared.store.identities import read_identities, store_identities
 from shared.store.notifications import Notified
 from shared.store.projection import project_committed
 from shared.store.records import ids_with, known_ids
+from shared.store.recount import is_current, recount
 from shared.store.signing_keys import rotate_signing_keys
 from shared.store.state import State, read_state, record_attributed_with, record_report
 from shared.store.table import Table, ThrottledError
@@ -62,6 +65,7 @@ class Poller:
         upstream: Upstream,
         retention: Retention,
         concurrency: int,
+        scale: RiskScale = DEFAULT_SCALE,
         notifier: Notifier | None = None,
         observe: Callable[[PollSummary], None] = lambda summary: None,
         observe_told: Callable[[Told], None] = lambda told: None,
@@ -72,6 +76,7 @@ class Poller:
         self._table = table
         self._upstream = upstream
         self._retention = retention
+        self._basis = Basis(scale, retention)
         self._concurrency = concurrency
         self._notifier = notifier or Notifier(table, None, ())
         self._observe = observe
@@ -117,6 +122,7 @@ class Poller:
             notified=told.incidents,
             notification_error=told.error,
             settling_error=settling_error,
+            recount_error=self._recount(attempt, summary.sequence),
         )
 
     def _poll(self, attempt: "_Attempt") -> PollSummary:
@@ -125,6 +131,9 @@ class Poller:
         attempt.state = state
         attempt.journal_lag = state.projected - before.projected
         attempt.notified = self._notifier.begin(before.projected)
+        if state.projected == 0:
+            # There is nothing to count yet: what comes is counted from the first entry on.
+            recount(self._table, self._basis, has_time=partial(self._has_time, attempt))
         rotate_signing_keys(self._table, now=attempt.at, retention=self._retention)
         taken = take_sources(
             self._upstream,
@@ -165,11 +174,25 @@ class Poller:
             return name_error(error)
         return ""
 
+    def _recount(self, attempt: "_Attempt", sequence: int) -> str:
+        """Count anew where that is due, and name the error that ended it, if one did: the next poll goes on.
+
+        A poll without news that finds the numbers to be current looks no further.
+        """
+        if sequence == attempt.state.projected and is_current(attempt.state, self._basis):
+            return ""
+        try:
+            recount(self._table, self._basis, has_time=partial(self._has_time, attempt))
+        except (BotoCoreError, ClientError, ThrottledError) as error:
+            return name_error(error)
+        return ""
+
     def _look_up(self, window: Window) -> "_LookUp":
         """Ask the store for the window's ids, but for those of hours that it holds just as they are."""
-        stored = read_digests(self._table, window.type)
-        hours = window.ids_by_hour().items()
-        unsure = {each for hour, ids in hours if stored.get(hour) != digest_ids(ids) for each in ids}
+        hours = window.ids_by_hour()
+        digests = {hour: digest_ids(ids) for hour, ids in hours.items()}
+        known = read_digests(self._table, window.type).known(digests)
+        unsure = {each for hour, ids in hours.items() if hour not in known for each in ids}
         return _LookUp(new_ids=unsure - known_ids(self._table, unsure), asked_for=len(unsure))
 
     def _decide_and_commit(

@@ -22,7 +22,8 @@ class PollSummary:
     had committed before that stays in and, unless it crashed, is counted here. ``postponed`` decisions
     found no time; the next poll goes on with them. ``journal_lag`` is how many entries an earlier poll had
     committed and not laid out. ``failures`` are the classes of the errors of the sources that failed;
-    ``settling_error`` is the name of the error that kept erasures from being settled by this poll.
+    ``settling_error`` is the name of the error that kept erasures from being settled by this poll,
+    ``recount_error`` of the one that kept it from counting anew what `/employees` and `/summary` tell.
     ``credential_failure``: they all failed for want of credentials that the upstream takes.
 
     What is None is not known to this poll.
@@ -45,6 +46,7 @@ class PollSummary:
     notified: int = 0
     notification_error: str = ""
     settling_error: str = ""
+    recount_error: str = ""
     unattributed: int | None = None
     stale_sources: int | None = None
     consecutive_failures: int | None = None

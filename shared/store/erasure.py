@@ -27,6 +27,7 @@ from shared.store.keys import (
     record_key,
 )
 from shared.store.state import State, record_settled
+from shared.store.summaries import forget_erased
 from shared.store.table import Item, Table
 
 # Lambda ends a function after 15 minutes at most; the clock that an entry was committed by may be another
@@ -109,6 +110,7 @@ def settle_erasures(table: Table, *, state: State, now: float, has_time: Callabl
         # It may have expired: then so has all that it erased.
         if entry := read_entry(table, sequence):
             lay_out_erased(table, entry)
+            forget_erased(table, entry)
             rewrite_entry(table, sequence, forget)
         table.delete_many([erasure_key(sequence)])
         # Each by itself: what readers keep of before must not wait for an erasure that came later.

@@ -6,6 +6,8 @@ UNATTRIBUTED = "UNATTRIBUTED"
 REJECTED = "REJECTED"
 ERASURES = "ERASURES"
 IDENTITIES = "IDENTITIES"
+EMPLOYEES = "EMPLOYEES"
+SUMMARY = "SUMMARY"
 
 type Key = tuple[str, str]
 
@@ -38,6 +40,16 @@ def record_key(record_id: str) -> Key:
 def digests_key(incident_type: str) -> Key:
     """The key of a source's digests."""
     return f"SOURCE#{incident_type}", "DIGESTS"
+
+
+def employee_key(employee_id: str) -> Key:
+    """The key of what is kept of one employee's incidents all together."""
+    return EMPLOYEES, f"{employee_id:0>{EMPLOYEE_WIDTH}}"
+
+
+def overview_key(sequence: int) -> Key:
+    """The key of the overview as of an entry: two items take turns, so that the one before stays readable."""
+    return SUMMARY, str(sequence % 2)
 
 
 def incident_key(employee_id: str, timestamp: str, incident_id: str) -> Key:

@@ -14,6 +14,7 @@ from shared.store.erasure import lay_out_erased
 from shared.store.expiry import expiry
 from shared.store.keys import REJECTED, Key, incident_key, record_key
 from shared.store.state import State, advance_state, read_state
+from shared.store.summaries import lay_out_summaries
 from shared.store.table import Item, Table
 
 
@@ -65,6 +66,7 @@ def project_entry(table: Table, entry: Entry, retention: Retention) -> None:
         for each in waiting
     )
     lay_out_erased(table, entry)
+    lay_out_summaries(table, entry)
     advance_state(table, entry)
 
 

@@ -19,7 +19,8 @@ class State(NamedTuple):
 
     ``projected`` is 0 before the first poll that took anything in; ``committed_at`` is empty until then.
     ``erased`` is the sequence of the last entry that erased anything: what was read before, at whatever
-    snapshot, may hold it still. Those up to ``settled`` nobody can undo any more.
+    snapshot, may hold it still. Those up to ``settled`` nobody can undo any more. ``summaries`` is the name
+    of the overview that readers may use (:mod:`shared.store.overviews`), empty while there is none.
     """
 
     projected: int = 0
@@ -28,6 +29,7 @@ class State(NamedTuple):
     attributed_with: str = ""
     erased: int = 0
     settled: int = 0
+    summaries: str = ""
     polls: int = 0
     successful_updates: int = 0
     failed_updates: int = 0
@@ -148,6 +150,17 @@ def record_settled(table: Table, sequence: int) -> bool:
     )
 
 
+def record_summaries(table: Table, name: str, *, at: int) -> bool:
+    """Say that at the sequence ``at`` the overview of this name is whole; False if the state is further."""
+    return table.update(
+        STATE_KEY,
+        expression="SET #summaries = :name",
+        condition="#projected = :at" if at else "attribute_not_exists(#projected)",
+        names=_names("summaries", "projected"),
+        values={":name": {"S": name}, **({":at": {"N": str(at)}} if at else {})},
+    )
+
+
 def _names(*attributes: str) -> dict[str, str]:
     return {f"#{attribute}": attribute for attribute in attributes}
 
@@ -160,6 +173,7 @@ def _decode(item: Item) -> State:
         attributed_with=item["attributed_with"]["S"] if "attributed_with" in item else "",
         erased=_number(item, "erased"),
         settled=_number(item, "settled"),
+        summaries=item["summaries"]["S"] if "summaries" in item else "",
         polls=_number(item, "polls"),
         successful_updates=_number(item, "successful_updates"),
         failed_updates=_number(item, "failed_updates"),

@@ -113,6 +113,26 @@ class Table:
             request["ConditionExpression"] = condition
         return _conditional(lambda: self._client.update_item(**request))
 
+    def delete(
+        self,
+        key: Key,
+        *,
+        condition: str,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, AttributeValue] | None = None,
+    ) -> bool:
+        """Delete the item if ``condition`` holds; returns whether it did."""
+        request: dict[str, Any] = {
+            "TableName": self.name,
+            "Key": _typed(key),
+            "ConditionExpression": condition,
+        }
+        if names:
+            request["ExpressionAttributeNames"] = names
+        if values:
+            request["ExpressionAttributeValues"] = values
+        return _conditional(lambda: self._client.delete_item(**request))
+
     def query_page(
         self,
         pk: str,

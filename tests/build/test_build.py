@@ -167,7 +167,7 @@ print(json.dumps([sorted(sys.modules), gc.isenabled(), gc.get_freeze_count()]))
 
 # A start is mostly imports. What they were when this was written, and some: with another feature it may be
 # more, but nobody adds to it without noticing.
-MODULES = {"api": 525, "poller": 525}
+MODULES = {"api": 525, "poller": 535}
 NEVER = {"boto3", "s3transfer", "pydantic", "aws_xray_sdk", "statistics", "unittest"}
 NEVER_FOR = {"api": {"requests", "sqlite3"}, "poller": {"aws_lambda_powertools.event_handler", "asyncio"}}
 

@@ -53,6 +53,9 @@ class SteppingClient:
     def update_item(self, **request: Any) -> Any:
         return self._step(lambda: self._client.update_item(**request))
 
+    def delete_item(self, **request: Any) -> Any:
+        return self._step(lambda: self._client.delete_item(**request))
+
     def batch_write_item(self, *, RequestItems: Any) -> Any:
         for name, parts in RequestItems.items():
             for part in parts:

@@ -11,7 +11,7 @@ from typing import Any
 from shared.domain.exact_json import JsonNumber
 from shared.domain.incident import Incident
 from shared.domain.journal import Attributed, Decision, Entry, Erased, Rejected, Totals, Unattributed
-from shared.domain.rfc3339 import format_rfc3339
+from shared.domain.rfc3339 import format_rfc3339, parse_rfc3339
 
 type Dump = dict[tuple[str, str], Mapping[str, Any]]
 
@@ -148,6 +148,16 @@ def _expect_erased(table: Dump, decision: Erased, entry: Entry) -> None:
     table[f"ID#{decision.id}", "ID"] = {**known, "outcome": {"S": "erased"}, "sequence": _number(sequence)}
     key = ("ERASURES", f"{sequence:020}")
     table[key] = {"pk": {"S": key[0]}, "sk": {"S": key[1]}, "committed_at": {"S": entry.committed_at}}
+    if decision.traces:
+        # Nothing may bring a summary of theirs back before it is settled.
+        grave = ("EMPLOYEES", decision.traces.employee_id.rjust(20, "0"))
+        table[grave] = {
+            "pk": {"S": grave[0]},
+            "sk": {"S": grave[1]},
+            "generation": _number(0),
+            "sequence": _number(entry.sequence),
+            "expires_at": _number(int(parse_rfc3339(entry.committed_at)) + 2 * DAY),
+        }
 
 
 def incident_sort_key(employee_id: str, incident: Incident) -> str:

@@ -214,7 +214,7 @@ def test_whatever_the_poller_writes_is_the_same_on_both(
             rotate_signing_keys(each, now=COMMITTED_AT + moment * 86_400 * 20, retention=retention)
         for sequence in (3, 2, 4):
             store_digests(each, "probing", {sequence: b"d" * 12}, sequence=sequence)
-            answers.append(dict(read_digests(each, "probing")))
+            answers.append(read_digests(each, "probing"))
         answers += [record_attributed_with(each, "x", at=at) for at in (2, 3)]
         answers.append(read_state(each))
         each.delete_many([("IDENTITIES", "LATEST"), ("IDENTITIES", "never")])

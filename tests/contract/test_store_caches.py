@@ -1,10 +1,13 @@
 """What waits, and what is kept beside the journal: each may be lost, late or half-written without harm."""
 
 import random
+import struct
 import threading
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.domain.attribution import Identities, make_identities
 from shared.domain.incident import Incident
@@ -21,6 +24,7 @@ from shared.store.unattributed import add, read_open, resolve
 from tests.contract.conftest import Backend
 from tests.contract.disturbed import CrashError, PausingPoll, crashing
 from tests.contract.model import COMMITTED_AT, DAY, make_incident
+from tests.fakes import MemoryDynamoDB, item_size
 
 FOREVER = Retention(0)
 NOW = COMMITTED_AT + 0.25
@@ -92,23 +96,88 @@ class TestUnattributed:
 DIGESTS = {-1: digest_ids(["r"]), 0: digest_ids(["a"]), 472_222: digest_ids(["b", "c"])}
 
 
+def week(begin: int = 494_000) -> dict[int, bytes]:
+    """Digests of a window that has something in each hour."""
+    return {hour: digest_ids([str(hour)]) for hour in range(begin, begin + 168)}
+
+
 class TestDigests:
-    def test_they_come_back_by_hour_and_source(self, store: Table) -> None:
+    def test_hours_are_known_by_source(self, store: Table) -> None:
         """Each source has its own; the bucket of rejected records (hour -1) is one like the others."""
-        assert read_digests(store, "denial") == {}
+        assert read_digests(store, "denial").known(DIGESTS) == set()
         store_digests(store, "denial", DIGESTS, sequence=1)
         store_digests(store, "probing", {5: digest_ids(["x"])}, sequence=1)
-        assert read_digests(store, "denial") == DIGESTS
-        assert read_digests(store, "probing") == {5: digest_ids(["x"])}
-        assert read_digests(store, "other") == {}
+        assert read_digests(store, "denial").known(DIGESTS) == DIGESTS.keys()
+        assert read_digests(store, "probing").known({5: digest_ids(["x"])}) == {5}
+        assert read_digests(store, "probing").known({5: digest_ids(["y"]), 6: digest_ids(["x"])}) == set()
+        assert read_digests(store, "other").known(DIGESTS) == set()
+
+    def test_what_an_earlier_version_stored_is_read(self, store: Table, backend: Backend) -> None:
+        """An hour and a digest a row; and that version finds nothing wrong with what is stored now."""
+        store_digests(store, "denial", DIGESTS, sequence=1)
+        item = dict(backend.dump(store)["SOURCE#denial", "DIGESTS"])
+        assert bytes(item.pop("blocks")["B"])
+        assert bytes(item["digests"]["B"]) == b""
+        rows = b"".join(struct.pack(">i12s", hour, digest) for hour, digest in DIGESTS.items())
+        backend.client.put_item(TableName=store.name, Item={**item, "digests": {"B": rows}})
+        assert read_digests(store, "denial").known(DIGESTS) == DIGESTS.keys()
+
+    def test_a_week_takes_one_write_unit(self, store: Table, backend: Backend) -> None:
+        """Wherever it begins, with all hours or with one in six missing, and something rejected."""
+        for begin in range(494_000, 494_004):
+            for gaps in (1_000_000, 6):
+                digests = {-1: b"r" * 12} | {
+                    hour: digest for hour, digest in week(begin).items() if hour % gaps
+                }
+                store_digests(store, "unauthorized", digests, sequence=10**6)
+                item = backend.dump(store)["SOURCE#unauthorized", "DIGESTS"]
+                assert item_size(item) <= 1024  # type: ignore[arg-type]  # as a dump has it
+                assert read_digests(store, "unauthorized").known(digests) == digests.keys()
+
+    def test_what_changed_is_not_known(self, store: Table) -> None:
+        """One hour at an end of the window costs that hour alone, one in between three more; an hour that
+        came to be or left does, too.
+        """
+        digests = week()
+        store_digests(store, "denial", digests, sequence=1)
+        stored = read_digests(store, "denial")
+        for hour in digests:
+            unknown = digests.keys() - stored.known(digests | {hour: b"x" * 12})
+            assert hour in unknown
+            apart = hour < 494_012 or hour >= 494_156
+            assert len(unknown) == 1 if apart else len(unknown) in (1, 4)
+            rest = {each: digest for each, digest in digests.items() if each != hour}
+            assert len(rest.keys() - stored.known(rest)) in ((0,) if apart else (0, 3))
+            store_digests(store, "other", rest, sequence=1)
+            assert hour not in read_digests(store, "other").known(digests)
+
+    @settings(max_examples=200, deadline=None, database=None)
+    @given(
+        before=st.dictionaries(st.integers(-1, 120), st.sampled_from([b"a" * 12, b"b" * 12]), max_size=80),
+        changed=st.dictionaries(st.integers(-1, 120), st.sampled_from([b"a" * 12, b"c" * 12]), max_size=5),
+        gone=st.sets(st.integers(-1, 120), max_size=5),
+    )
+    def test_nothing_is_known_that_is_not(
+        self, before: dict[int, bytes], changed: dict[int, bytes], gone: set[int]
+    ) -> None:
+        """Whatever changed since: each hour that is called known is just as it was stored, and what did not
+        change at all is known.
+        """
+        memory = MemoryDynamoDB()
+        table = Table(memory.table_name, client=memory)  # type: ignore[arg-type]  # as much of a client as is needed
+        store_digests(table, "denial", before, sequence=1)
+        stored = read_digests(table, "denial")
+        assert stored.known(before) == before.keys()
+        now = {hour: digest for hour, digest in (before | changed).items() if hour not in gone}
+        assert all(before.get(hour) == now[hour] for hour in stored.known(now))
 
     def test_a_new_set_replaces_the_old_one_whole(self, store: Table) -> None:
         """Hours that rolled out of the window are gone; an empty window has no digests."""
         store_digests(store, "denial", DIGESTS, sequence=1)
         store_digests(store, "denial", {7: digest_ids(["x"])}, sequence=2)
-        assert read_digests(store, "denial") == {7: digest_ids(["x"])}
+        assert read_digests(store, "denial").known(DIGESTS | {7: digest_ids(["x"])}) == {7}
         store_digests(store, "denial", {}, sequence=3)
-        assert read_digests(store, "denial") == {}
+        assert read_digests(store, "denial").blocks == ()
 
     def test_an_older_poll_never_replaces_a_newer_one(self, store: Table, dump: Any) -> None:
         """Sequences are compared as numbers: 9 is older than 10, and the same poll may store again."""
@@ -117,20 +186,19 @@ class TestDigests:
         store_digests(store, "denial", {7: digest_ids(["x"])}, sequence=9)
         assert dump(store) == before
         store_digests(store, "denial", {8: digest_ids(["y"])}, sequence=10)
-        assert read_digests(store, "denial") == {8: digest_ids(["y"])}
+        assert read_digests(store, "denial").known({8: digest_ids(["y"])}) == {8}
 
     def test_the_largest_retention_fits_in_an_item(self, store: Table) -> None:
         """A window over every hour of two years is one item still."""
         many = {hour: digest_ids([str(hour)]) for hour in range(400_000, 400_000 + 730 * 24)}
         store_digests(store, "denial", many, sequence=1)
-        assert read_digests(store, "denial") == many
+        assert read_digests(store, "denial").known(many) == many.keys()
 
     def test_more_hours_than_an_item_can_hold(self, store: Table) -> None:
         """Of a window over many years the newest hours are remembered; the others cost reads, not a crash."""
         many = {hour: digest_ids([str(hour)]) for hour in range(400_000, 400_000 + 30_000)}
         store_digests(store, "denial", many, sequence=1)
-        stored = read_digests(store, "denial")
-        assert stored == {hour: many[hour] for hour in sorted(many)[-MAX_HOURS:]}
+        assert read_digests(store, "denial").known(many) == set(sorted(many)[-MAX_HOURS:])
 
 
 def make_random_identities(count: int, seed: int) -> Identities:

@@ -87,6 +87,7 @@ def expected(entries: Sequence[Entry], erasure: Entry, *, settled: bool) -> Dump
     state = {**table["STATE", "STATE"], "erased": sequence}
     if settled:
         del table["ERASURES", f"{erasure.sequence:020}"]
+        del table["EMPLOYEES", f"{7:020}"]
         state["settled"] = sequence
     return table | {("STATE", "STATE"): state}
 

@@ -217,6 +217,10 @@ def _why_not_valid(query: Mapping[str, list[str]], response: Response) -> str:
         problem = json.loads(response.content)
         if problem["code"] in _SIGNED:
             return "the cursor or the token is not one that was given out for this"
+        if [each["parameter"] for each in problem["errors"]] == ["cursor"] and "risk" in query.get(
+            "sort", ()
+        ):
+            return "a cursor does not go with sort=risk"
         if any(each["parameter"] not in ("since", "until") for each in problem["errors"]):
             return ""
     elif "cursor" in query or "token" in query:

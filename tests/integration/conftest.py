@@ -15,14 +15,17 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 
 from functions.api import composition as api_composition
 from functions.api.changes import ChangesAnswers
+from functions.api.employees import EmployeesAnswers
 from functions.api.handler import lambda_handler as api_handler
 from functions.api.incidents import IncidentAnswers
+from functions.api.overviews import Overviews
 from functions.api.page_cache import MAX_CACHE_BYTES, PageCache
 from functions.api.page_requests import PageRequests
 from functions.api.routes import Routes, add_routes
 from functions.api.searches import SEARCH_SECONDS
 from functions.api.signer import Signer
 from functions.api.state_of_request import StateOfRequest
+from functions.api.summary import SummaryAnswers
 from functions.api.unattributed import UnattributedAnswers
 from functions.api.walker import Walker
 from functions.poller import composition as poller_composition
@@ -36,6 +39,7 @@ from local.lambda_context import LambdaContext
 from local.simulator import Simulator, serve
 from shared import aws
 from shared.domain.retention import Retention
+from shared.domain.risk import DEFAULT_SCALE, RiskScale
 from shared.store.keys import STATE_KEY
 from shared.store.table import Table
 from tests.contract.disturbed import CrashError, PausingPoll, crashing
@@ -233,6 +237,7 @@ class Reader:
         walker = Walker(table, kept, search_seconds=search_seconds, monotonic=monotonic, clock=clock)
         self._app = APIGatewayRestResolver()
         state = StateOfRequest(self._app, lambda: table.get(STATE_KEY))
+        overviews = Overviews(table, state, kept, clock=clock)
         requests = PageRequests(signer=signer, retention=kept, read_state=state.read, clock=clock)
         unattributed = UnattributedAnswers(
             requests,
@@ -246,12 +251,22 @@ class Reader:
         changes = ChangesAnswers(
             table, signer=signer, read_state=state.read, clock=clock, monotonic=monotonic
         )
+        employees = EmployeesAnswers(
+            overviews,
+            table,
+            signer=signer,
+            clock=clock,
+            search_seconds=search_seconds,
+            monotonic=monotonic,
+        )
         routes = Routes(
             self._app,
             state=state,
             incidents=IncidentAnswers(requests, walker=walker, cache=cache),
             unattributed=lambda: unattributed,
             changes=lambda: changes,
+            employees=lambda: employees,
+            summary=lambda: SummaryAnswers(overviews),
             poll_interval_seconds=300,
             clock=clock,
         )
@@ -281,6 +296,7 @@ class History:
         *,
         clock: Clock,
         retention: Retention | None = None,
+        scale: RiskScale = DEFAULT_SCALE,
         priorities: Sequence[str] = ("critical",),
     ) -> None:
         self.client = client or MemoryDynamoDB(table_name)
@@ -291,6 +307,7 @@ class History:
         self.upstream = MemoryUpstream()
         self.clock = clock
         self.retention = retention or Retention(0)
+        self.scale = scale
         self._table = Table(table_name, client=self.client)
 
     def poll(self) -> PollSummary:
@@ -364,6 +381,7 @@ class History:
             observe=self.summaries.append,
             monotonic=lambda: self.monotonic(),
             retention=self.retention,
+            scale=self.scale,
             concurrency=1,
             clock=self.clock,  # type: ignore[arg-type]  # a stand-in
         )

@@ -6,13 +6,14 @@ is disturbed like the others.
 """
 
 import copy
+import hashlib
 import json
 import math
 import random
 import struct
 import zlib
-from collections import Counter
-from collections.abc import Callable, Mapping, Set
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -44,7 +45,6 @@ IPS = tuple(f"10.0.0.{number}" for number in range(6))
 BEGINNING = 4_000_000_000
 INTERVAL = 300
 _make_client = boto3.client
-_DIGEST_ROW = struct.Struct(">i12s")
 
 type Dump = Mapping[tuple[str, str], Any]
 
@@ -175,6 +175,7 @@ class Surroundings:
         assert unattributed["snapshot"] == answer.json["snapshot"]
         waiting = [each["id"] for each in unattributed["data"]]
         assert len(set(waiting)) == len(waiting)
+        check_numbers(reader, incidents.values(), answer.json["snapshot"])
         return View(incidents, set(waiting), health)
 
     def follow(self) -> None:
@@ -374,11 +375,63 @@ def check_digests(dump: Dump, served: Served, now: float) -> None:
     """Whatever a poll would skip because of a digest is known."""
     for kind, texts in served.records.items():
         item = dump.get((f"SOURCE#{kind}", "DIGESTS"))
-        stored = dict(_DIGEST_ROW.iter_unpack(item["digests"]["B"])) if item else {}
         window = sort_out(kind, parse(f'{{"results":[{",".join(texts)}]}}'), now=now, retention=Retention(0))
-        for hour, ids in window.ids_by_hour().items():
-            if stored.get(hour) == digest_ids(ids):
-                assert all((f"ID#{each}", "ID") in dump for each in ids), f"{kind}: {hour} is not known"
+        by_hour = window.ids_by_hour()
+        for hours, digest in _blocks_of(bytes(item["blocks"]["B"])) if item else ():
+            there = {hour: digest_ids(by_hour[hour]) for hour in hours if hour in by_hour}
+            if there and _digest_of(there) == digest:
+                ids = chain.from_iterable(by_hour[hour] for hour in there)
+                assert all((f"ID#{each}", "ID") in dump for each in ids), f"{kind}: {hours} are not known"
+
+
+def check_numbers(reader: Any, incidents: Iterable[Mapping[str, Any]], snapshot: Any) -> None:
+    """Whatever is told in numbers is what these incidents are; or nothing is told yet."""
+    summary = reader.get("/summary", days="400")
+    if summary.status == 503:
+        assert summary.json["code"] == "summaries_not_ready"
+        return
+    theirs: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for each in incidents:
+        theirs[each["employee_id"]].append(each)
+    assert summary.json["snapshot"] == snapshot
+    for field_name, name in (("by_priority", "priority"), ("by_type", "type")):
+        counts = Counter(each[name] for some in theirs.values() for each in some)
+        assert +Counter(summary.json[field_name]) == counts
+    assert summary.json["employees_affected"] == len(theirs)
+    by_risk = reader.get("/employees", limit="500").json
+    by_id = reader.get("/employees", sort="employee_id", limit="500").json
+    assert by_risk["snapshot"] == by_id["snapshot"] == snapshot
+    rows = by_id["employees"]
+    assert sorted(rows, key=lambda row: (-row["risk"], int(row["employee_id"]))) == by_risk["employees"]
+    assert [row["employee_id"] for row in rows] == sorted(theirs, key=int)
+    for row in rows:
+        some = theirs[row["employee_id"]]
+        assert +Counter(row["counts"]) == Counter(each["priority"] for each in some)
+        assert row["last_incident_at"] == max(each["timestamp"] for each in some)
+
+
+def _blocks_of(packed: bytes) -> list[tuple[list[int], bytes]]:
+    """Hours and their digest: how many runs, of each the first hour, the hours of a block and how many
+    blocks; then 12 bytes a block.
+    """
+    (runs,) = struct.unpack_from(">H", packed)
+    heads = [struct.unpack_from(">iBH", packed, 2 + 7 * number) for number in range(runs)]
+    blocks = [
+        list(range(begin + number * hours, begin + (number + 1) * hours))
+        for begin, hours, length in heads
+        for number in range(length)
+    ]
+    digests = packed[2 + 7 * runs :]
+    assert len(digests) == 12 * len(blocks)
+    return [(hours, digests[12 * number : 12 * number + 12]) for number, hours in enumerate(blocks)]
+
+
+def _digest_of(by_hour: Mapping[int, bytes]) -> bytes:
+    """That of an hour, or one over those of several."""
+    if len(by_hour) == 1:
+        return next(iter(by_hour.values()))
+    text = b"".join(struct.pack(">i", hour) + by_hour[hour] for hour in sorted(by_hour))
+    return hashlib.sha256(text).digest()[:12]
 
 
 def check_settled(surroundings: Surroundings) -> View:
@@ -390,6 +443,7 @@ def check_settled(surroundings: Surroundings) -> View:
     entries = decided(dump)
     assert _projected(dump) == len(entries)
     view = surroundings.view()
+    assert "summaries" in dump["STATE", "STATE"], "nobody has counted"
     employees = {
         each["incident"]["id"]: each["employee_id"]
         for _, decisions in entries

@@ -13,6 +13,7 @@ from local.emulator import aws_environment
 from local.simulator import Simulator, SimulatorSettings
 from scripts.erase import erase, main
 from shared.domain.retention import Retention
+from shared.store import erasure
 from shared.store.erasure import SETTLED_AFTER_SECONDS
 from shared.store.table import Table
 from tests.contract.disturbed import DeathError, Process
@@ -362,6 +363,29 @@ def test_the_command_asks_first(
     assert f"No incident and no rejected record of employee {employee_id}" in capsys.readouterr().out
     service.poll()
     assert employee_id not in service.everybody()
+
+
+def test_nothing_of_the_employees_numbers_is_left(
+    service: Any, environ: dict[str, str], dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once they are in no answer, half an hour later in no key: the poller deletes their grave."""
+    employee_id, groups = next(iter(service.everybody().items()))
+    count = sum(group["count"] for group in groups.values())
+    before = service.get("/summary", days="400").json
+    assert main(environ | {"EMPLOYEE": employee_id, "YES": "1"}) == 0
+    after = service.get("/summary", days="400").json
+    assert after["incidents"] == before["incidents"] - count
+    assert after["employees_affected"] == before["employees_affected"] - 1
+    for sort in ("risk", "employee_id"):
+        rows = service.get("/employees", sort=sort, limit="500").json["employees"]
+        assert employee_id not in [row["employee_id"] for row in rows]
+        assert len(rows) == before["employees_affected"] - 1
+    key = {"pk": {"S": "EMPLOYEES"}, "sk": {"S": f"{employee_id:0>20}"}}
+    there = dynamodb.get_item(TableName=service.table_name, Key=key)["Item"]
+    assert there.keys() == {"pk", "sk", "generation", "sequence", "expires_at"}
+    monkeypatch.setattr(erasure, "SETTLED_AFTER_SECONDS", 0.0)
+    assert service.poll()["settling_error"] == ""
+    assert "Item" not in dynamodb.get_item(TableName=service.table_name, Key=key)
 
 
 @pytest.mark.parametrize(

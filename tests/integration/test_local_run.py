@@ -51,6 +51,11 @@ def test_it_serves_and_leaves_nothing(start: Starter) -> None:
     employee = next(iter(page["incidents"]))
     status, own = run.ask(f"/employees/{employee}/incidents")
     assert (status, list(own["incidents"])) == (200, [employee])
+    status, top = run.ask("/employees?limit=10")
+    assert (status, len(top["employees"])) == (200, 10)
+    status, numbers = run.ask("/summary?days=7")
+    assert (status, len(numbers["by_day"])) == (200, 7)
+    assert len(numbers["top_employees"]) == 10
     assert run.ask("/nowhere")[1]["code"] == "route_not_found"
     run.wait_for("poll 2:")
     assert f"curl http://127.0.0.1:{run.port}/health" in run.printed()

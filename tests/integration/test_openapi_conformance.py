@@ -1,5 +1,6 @@
 """What the real handlers answer is what openapi.yaml promises, for every status that it promises."""
 
+import contextlib
 import copy
 import functools
 import json
@@ -12,6 +13,7 @@ import boto3
 import pytest
 
 from functions.api import composition, routes, walker
+from functions.api.employees import EmployeesAnswers
 from functions.api.handler import lambda_handler
 from functions.api.unattributed import UnattributedAnswers
 from functions.api.walker import Walker
@@ -29,9 +31,11 @@ PAGES = "/incidents"
 EMPLOYEE = "/employees/{employee_id}/incidents"
 WAITING = "/incidents/unattributed"
 CHANGES = "/incidents/changes"
+EMPLOYEES = "/employees"
+SUMMARY = "/summary"
 HEALTH = "/health"
 DOCUMENT = "/openapi.json"
-PATHS = (PAGES, EMPLOYEE, WAITING, CHANGES, HEALTH, DOCUMENT)
+PATHS = (PAGES, EMPLOYEE, WAITING, CHANGES, EMPLOYEES, SUMMARY, HEALTH, DOCUMENT)
 # Only the gateway in front of the service answers so.
 GATEWAY_STATUSES = {"401", "403", "413", "429", "502", "504", "4XX", "5XX"}
 # Shapes that are closed, and where they are served.
@@ -44,6 +48,10 @@ SHAPES = {
     "Changes": CHANGES,
     "DetectionFinding": CHANGES,
     "Problem": PAGES,
+    "Employees": EMPLOYEES,
+    "Summary": SUMMARY,
+    "Scale": SUMMARY,
+    "PriorityCounts": SUMMARY,
     "Health": HEALTH,
     "Source": HEALTH,
 }
@@ -142,7 +150,7 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
     asker = Asker()
     ask = asker.ask
 
-    assert [each.status for each in asker.everywhere()] == [503, 503, 503, 503, 503, 200]
+    assert [each.status for each in asker.everywhere()] == [503] * 7 + [200]
 
     simulator.faults.add("/incidents/denial/", faults.status(503), times=None)
     service.poll()
@@ -178,7 +186,21 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
     token = json.loads(ask(CHANGES, limit=1000).body)["next_token"]
     assert json.loads(ask(CHANGES, token=token).body)["data"] == []
 
-    for path in (PAGES, EMPLOYEE, WAITING, CHANGES):
+    top = json.loads(ask(EMPLOYEES).body)
+    assert top["employees"]
+    by_id = ask(EMPLOYEES, sort="employee_id", limit=2)
+    assert "Link" in by_id.headers
+    rest = json.loads(ask(EMPLOYEES, cursor=json.loads(by_id.body)["next_cursor"], limit=500).body)
+    assert len(rest["employees"]) == len(top["employees"]) - 2
+    assert code(ask(EMPLOYEES, cursor=page["next_cursor"])) == "cursor_mismatch"
+    assert code(ask(EMPLOYEES, sort="risk", cursor="any")) == "invalid_parameter"
+    assert json.loads(ask(SUMMARY, days=400).body)["incidents"]
+    assert code(ask(SUMMARY, days=0)) == "invalid_parameter"
+    with uncounted(service):
+        for path in (EMPLOYEES, SUMMARY):
+            assert code(ask(path)) == "summaries_not_ready"
+
+    for path in (PAGES, EMPLOYEE, WAITING, CHANGES, EMPLOYEES, SUMMARY):
         assert ask(path, have=ask(path).headers["ETag"]).status == 304
     assert {code(each) for each in asker.everywhere(limits="1")} == {"invalid_parameter"}
     waiting = ask(WAITING, limit=2)
@@ -186,7 +208,7 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
     assert "Link" in waiting.headers
     ask(WAITING, cursor=json.loads(waiting.body)["next_cursor"], limit=500)
     assert json.loads(ask(WAITING, until="0.5").body)["data"] == []
-    for path in (PAGES, EMPLOYEE, WAITING):
+    for path in (PAGES, EMPLOYEE, WAITING, EMPLOYEES):
         assert code(ask(path, cursor="forged")) == "cursor_invalid"
         assert (
             code(ask(path, limit=0) if path != EMPLOYEE else ask(path, type="flood")) == "invalid_parameter"
@@ -208,7 +230,7 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
 
     key = read_signing_keys(Table(service.table_name, client=_client(service))).newest
     assert key
-    for path in (PAGES, EMPLOYEE, WAITING):
+    for path in (PAGES, EMPLOYEE, WAITING, EMPLOYEES):
         assert (
             code(ask(path, cursor=_old_cursor(path.replace("{employee_id}", employee_id), key)))
             == "cursor_expired"
@@ -221,6 +243,11 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
         assert code(ask(PAGES, limit=1, until="1")) == "search_unfinished"
         patch.setattr(Table, "query_page", functools.partialmethod(_one_at_a_time, Table.query_page))
         assert code(ask(EMPLOYEE)) == "search_unfinished"
+        patch.setattr(
+            composition, "EmployeesAnswers", functools.partial(EmployeesAnswers, search_seconds=0.0)
+        )
+        service.forget_clients()
+        assert code(ask(EMPLOYEES, sort="employee_id", limit=9)) == "search_unfinished"
         patch.setattr(
             composition, "UnattributedAnswers", functools.partial(UnattributedAnswers, search_seconds=0.0)
         )
@@ -239,6 +266,19 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
         service.forget_clients()
         assert {code(each) for each in asker.everywhere()} == {"internal_error"}
     return asker.taken
+
+
+@contextlib.contextmanager
+def uncounted(service: Any) -> Iterator[None]:
+    """As long as it lasts nobody has counted what is there."""
+    key = {"pk": {"S": "STATE"}, "sk": {"S": "STATE"}}
+    state = _client(service).get_item(TableName=service.table_name, Key=key)["Item"]
+    _client(service).put_item(
+        TableName=service.table_name,
+        Item={name: each for name, each in state.items() if name != "summaries"},
+    )
+    yield
+    _client(service).put_item(TableName=service.table_name, Item=state)
 
 
 def _one_at_a_time(table: Table, query_page: Callable[..., Any], *key: Any, **request: Any) -> Any:

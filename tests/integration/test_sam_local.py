@@ -179,7 +179,8 @@ def test_it_serves_what_containers_polled(engine: Engine, start: Starter) -> Non
     # What the first poll took may have rolled out since.
     assert all(float(when) < oldest[kind] for kind, when, _ in found.keys() - before - after)
 
-    for event, statuses in {"health": {200}, "incidents": {200}, "employee": {200, 404}}.items():
+    statuses_of = {event: {200} for event in ("health", "incidents", "employees", "summary")}
+    for event, statuses in (statuses_of | {"employee": {200, 404}}).items():
         api = command.replace("PollerFunction", "ApiFunction").replace("schedule", event)
         assert invoke(api)["statusCode"] in statuses, event
 

@@ -80,6 +80,9 @@ class DisturbedClient:
     def update_item(self, **request: Any) -> Any:
         return self._write(request["Key"]["pk"]["S"], lambda: self._client.update_item(**request))
 
+    def delete_item(self, **request: Any) -> Any:
+        return self._write(request["Key"]["pk"]["S"], lambda: self._client.delete_item(**request))
+
     def batch_write_item(self, *, RequestItems: Any) -> Any:
         ((name, parts),) = RequestItems.items()
         taken, back = self._hand_back(parts)

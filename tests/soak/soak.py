@@ -321,6 +321,7 @@ class Soak:
         self.model.check_settled(poll, self._stored())
         self.model.count_lost()
         still_counted = self._check_health()
+        self._check_numbers()
         for reader in (self._daily, self._monthly):
             self._read_feed(reader)
         # Without a token a client begins with the oldest entry that is kept for sure.
@@ -372,8 +373,16 @@ class Soak:
         now = self._clock.now
         predicted = {"STATE": (1, 1), "CURSOR_KEYS": (1, 1), "NOTIFIED": (1, 1), "IDENTITIES": (2, 2)}
         predicted["SOURCE#"] = (len(INCIDENT_TYPES), len(INCIDENT_TYPES))
-        for kind, names in _KINDS.items():
-            expiries = [each for name in names for each in self.model.expected()[name].values()]
+        predicted["SUMMARY"] = (2, 2)
+        # An employee's numbers go with the last incident.
+        last: dict[str, float] = {}
+        for (employee_id, _), expires_at in self.model.incidents.items():
+            last[employee_id] = max(expires_at, last.get(employee_id, 0))
+        expiring = {
+            kind: [each for name in names for each in self.model.expected()[name].values()]
+            for kind, names in _KINDS.items()
+        }
+        for kind, expiries in (expiring | {"EMPLOYEES": list(last.values())}).items():
             predicted[kind] = (
                 sum(each > now for each in expiries),
                 sum(each > now - MOST_LATE for each in expiries),
@@ -385,6 +394,23 @@ class Soak:
         for kind, (low, high) in checkpoint.predicted.items():
             items = checkpoint.held[kind].items
             require(low <= items <= high, f"{kind}: {items} items, not {low} to {high}")
+
+    def _check_numbers(self) -> None:
+        """What is told in numbers is what went in and is not past its time, to the day."""
+        answer = self._reader.get("/summary", days="400")
+        require(answer.status == 200, f"the numbers after a good poll: {answer.text}")
+        summary = json.loads(answer.text)
+        as_of = self._clock.now // HOUR * HOUR
+        first_day = (as_of - self.model.retention_days * DAY) // DAY
+        kept_for = self.model.retention_days * DAY + GRACE
+        employees = [
+            employee_id
+            for (employee_id, _), expires_at in self.model.incidents.items()
+            if (expires_at - kept_for) // DAY >= first_day
+        ]
+        told = (summary["incidents"], summary["employees_affected"])
+        wanted = (len(employees), len(set(employees)))
+        require(told == wanted, f"{told} incidents and employees are told, not {wanted}")
 
     def _check_health(self) -> int:
         """`/health` after an undisturbed poll: it passes, and has counted what went in.

@@ -78,6 +78,14 @@ RUN_ELSEWHERE = {
         "tests/integration/test_local_run.py",
         'run.ask(f"/employees/{employee}/incidents")',
     ),
+    "curl 'http://127.0.0.1:9000/employees?limit=10'": (
+        "tests/integration/test_local_run.py",
+        'run.ask("/employees?limit=10")',
+    ),
+    "curl 'http://127.0.0.1:9000/summary?days=7'": (
+        "tests/integration/test_local_run.py",
+        'run.ask("/summary?days=7")',
+    ),
     "UPSTREAM_BASE_URL=https://incidents.example.com UPSTREAM_USERNAME=reader"
     ' UPSTREAM_PASSWORD="$PASSWORD" make run': (
         "tests/integration/test_local_run.py",

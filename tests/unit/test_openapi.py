@@ -222,7 +222,14 @@ EMPTY: Any = EmptyState()
 def make_app() -> tuple[APIGatewayRestResolver, Routes]:
     app = APIGatewayRestResolver()
     made = Routes(
-        app, state=EMPTY, incidents=NOTHING, unattributed=NOTHING, changes=NOTHING, poll_interval_seconds=1
+        app,
+        state=EMPTY,
+        incidents=NOTHING,
+        unattributed=NOTHING,
+        changes=NOTHING,
+        employees=NOTHING,
+        summary=NOTHING,
+        poll_interval_seconds=1,
     )
     add_routes(app, made, logger=Logger(service="test", level="CRITICAL"))
     return app, made
@@ -260,7 +267,7 @@ def operations(contract: Contract) -> set[tuple[str, str]]:
 
 def test_routes() -> None:
     """The document has every route of the code with every method, and no other."""
-    assert len(served_paths()) == 6
+    assert len(served_paths()) == 8
     served = {(method, path) for path in served_paths() for method in ALLOWED_METHODS}
     assert operations(CONTRACT) == served
     assert operations(changed(lambda it: it["paths"]["/health"].pop("head"))) != served
@@ -330,7 +337,7 @@ def told_parameters(contract: Contract) -> dict[str, set[str]]:
 def test_query_parameters() -> None:
     """The document tells just the query parameters that the code takes, route by route."""
     served = {path: allowed_parameters(asked) for path, asked in served_paths().items()}
-    assert sum(map(len, served.values())) == 20
+    assert sum(map(len, served.values())) == 24
     assert told_parameters(CONTRACT) == served
     assert told_parameters(changed(lambda it: it["paths"]["/incidents"]["get"]["parameters"].pop())) == served
     assert (

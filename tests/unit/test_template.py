@@ -19,7 +19,9 @@ PATHS = {
     "/incidents",
     "/incidents/unattributed",
     "/incidents/changes",
+    "/employees",
     "/employees/{employee_id}/incidents",
+    "/summary",
     "/health",
     "/openapi.json",
 }
@@ -140,6 +142,8 @@ def test_the_layer_is_built_for_the_functions_processor() -> None:
                 "NOTIFICATION_TOPIC_ARN",
                 "NOTIFY_PRIORITY",
                 "RETENTION_DAYS",
+                "RISK_WEIGHTS",
+                "RISK_HALF_LIFE_DAYS",
                 "POWERTOOLS_SERVICE_NAME",
                 "POWERTOOLS_METRICS_NAMESPACE",
                 "DASHBOARD_METRICS",
@@ -671,7 +675,7 @@ def test_samconfig_knows_every_stage() -> None:
 # ---------------------------------------------------------------- events/
 
 
-@pytest.mark.parametrize("name", ["incidents", "employee", "health"])
+@pytest.mark.parametrize("name", ["incidents", "employee", "employees", "summary", "health"])
 def test_sample_requests_are_for_routes_that_exist(name: str) -> None:
     """What `sam local invoke ApiFunction` is fed matches a route, its path and its parameters."""
     event = json.loads((ROOT / "events" / f"{name}.json").read_text())
@@ -703,6 +707,8 @@ def test_every_sample_event_is_checked() -> None:
         "schedule.json",
         "incidents.json",
         "employee.json",
+        "employees.json",
+        "summary.json",
         "health.json",
     }
 

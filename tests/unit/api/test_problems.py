@@ -18,6 +18,7 @@ from functions.api.problems import (
     NoDataYetError,
     NotAcceptableError,
     ParameterFault,
+    SummariesNotReadyError,
     UnknownEmployeeError,
     UnknownRouteError,
     problem_kind,
@@ -41,6 +42,7 @@ CODES = {
     MethodNotAllowedError: (405, "method_not_allowed"),
     NotAcceptableError: (406, "not_acceptable"),
     UnfinishedSearchError: (503, "search_unfinished"),
+    SummariesNotReadyError: (503, "summaries_not_ready"),
     NoDataYetError: (503, "no_data_yet"),
 }
 OF_OUR_OWN = (Exception("x"), KeyError("x"), ValueError("x"), LookupError("x"), NoSigningKeyError("x"))
@@ -141,7 +143,7 @@ def test_headers_that_go_with_a_status() -> None:
     """A 405 names what is allowed; a 503 says when to come back, in whole seconds."""
     assert PROBLEMS[MethodNotAllowedError].headers == {"Allow": "GET, HEAD"}
     waiting = [kind for kind in PROBLEMS.values() if kind.status == 503]
-    assert len(waiting) == 2
+    assert len(waiting) == 3
     assert all(int(kind.headers["Retry-After"]) > 0 for kind in waiting)
     assert all(not kind.headers for kind in PROBLEMS.values() if kind.status in (400, 404, 406, 410))
 

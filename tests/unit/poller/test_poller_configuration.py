@@ -7,6 +7,7 @@ import pytest
 from functions.poller.configuration import PollerConfiguration, read_configuration
 from shared.configuration import ConfigurationError
 from shared.domain.retention import Retention
+from shared.domain.risk import RiskScale
 
 GOOD = {
     "TABLE_NAME": "incidents",
@@ -33,6 +34,7 @@ def test_least_environment_is_enough() -> None:
         upstream_secret=GOOD["UPSTREAM_SECRET_ARN"],
         upstream_concurrency=4,
         retention=Retention(0),
+        risk_scale=RiskScale((1, 3, 7, 15), 30),
         notification_topic="",
         notify_priorities=("critical",),
         metrics_namespace="SecurityIncidentApi",
@@ -93,6 +95,7 @@ def test_missing_variable_is_named(name: str, value: str | None) -> None:
             ("UPSTREAM_CONCURRENCY", "from 1 to 8", value)
             for value in ("0", "9", "-1", "4.0", "four", "٤", "1e1", "0x4", "4 4", "99999999999999999999")
         ),
+        *(("RISK_HALF_LIFE_DAYS", "from 1 to 3650", value) for value in ("0", "3651", "half")),
         *(("RETENTION_DAYS", "from 0 to 36500", value) for value in ("-1", "36501", "ever", "1.5", "²")),
     ],
 )
@@ -108,6 +111,23 @@ def test_bounds_themselves_are_taken(name: str, values: str) -> None:
     for value in values:
         read_configuration(GOOD | {name: value})
     assert read_configuration(GOOD | {"RETENTION_DAYS": "36500"}).retention == Retention(36_500)
+
+
+def test_the_scale_of_scores_can_be_set() -> None:
+    """Four weights with commas, the lowest priority first; blanks don't count; half a life in whole days."""
+    scale = {"RISK_WEIGHTS": " 0, 1,50, 1000 ", "RISK_HALF_LIFE_DAYS": "7"}
+    assert read_configuration(GOOD | scale).risk_scale == RiskScale((0, 1, 50, 1000), 7)
+
+
+@pytest.mark.parametrize(
+    "text", ["1,3,7", "1,3,7,15,31", "1,3,7,1001", "1,3,7,-1", "1;3;7;15", "a,b,c,d", ",,,"]
+)
+def test_weights_that_are_none_are_refused(text: str) -> None:
+    """Whoever is told what is wrong is told what would be right."""
+    assert str(refusal(GOOD | {"RISK_WEIGHTS": text})) == (
+        "RISK_WEIGHTS must be 4 whole numbers from 0 to 1000 with commas between them, for low, medium, high,"
+        f" critical; not {text!r}"
+    )
 
 
 @pytest.mark.parametrize(
