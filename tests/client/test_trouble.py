@@ -21,8 +21,8 @@ from incidents_client import Client, CredentialsError, MalformedAnswerError, Unr
 from incidents_client.auth import SigV4
 from incidents_client.settings import Options, find_deployment
 from tests.client.rows import changes, employee, incident, page
-from tests.client.scripted_server import Reply, ScriptedServer, problem
-from tests.client.test_commands import HEALTH, Process, reading, run, wait_until
+from tests.client.scripted_server import Asked, Reply, ScriptedServer, problem
+from tests.client.test_commands import HEALTH, Process, reading, rows_of, run, wait_until
 
 __all__ = ["run"]
 GOOD = Reply(200, page({"7": employee(incident(1))}))
@@ -206,8 +206,8 @@ def test_a_secret_from_a_closed_standard_input_is_an_error(run: Any, monkeypatch
 
 
 def test_options_are_not_guessed(serve: Any, run: Any) -> None:
-    """A script's `--un` would come to mean something else as soon as there are two."""
-    assert run(serve(lambda asked: GOOD), "list", "--un", "-o", "json")[0] == 64
+    """A script's `--unattr` would come to mean something else as soon as there are two."""
+    assert run(serve(lambda asked: GOOD), "list", "--unattr", "-o", "json")[0] == 64
 
 
 def test_a_role_that_may_not_be_assumed_is_told(serve: Any, make_client: Any) -> None:
@@ -369,3 +369,27 @@ def test_colours_that_are_forced_make_no_terminal(serve: Any, tmp_path: Path) ->
         check=True,
     )
     assert b"\x1b" not in done.stderr
+
+
+def test_a_run_that_is_killed_goes_on_where_its_output_ended(serve: Any, tmp_path: Path) -> None:
+    """Between two stretches of the feed, by what nothing can catch: the next run asks from the token on."""
+    let_go = threading.Event()
+
+    def respond(asked: Asked) -> Reply:
+        if dict(asked.query).get("token") != "a":
+            return Reply(200, changes(incident(1), next_token="a", has_more=True))
+        let_go.wait(30)
+        return Reply(200, changes(incident(2), next_token="b"))
+
+    server = serve(respond)
+    arguments = ["changes", "--token-file", str(tmp_path / "token")]
+    with Process(server, *arguments) as process:
+        assert process.stdout
+        assert rows_of(process.stdout.readline().decode()) == [1]
+        wait_until(lambda: len(server.asked) == 2, "the second question")
+        process.kill()
+        process.wait(30)
+    let_go.set()
+    with Process(server, *arguments) as process:
+        out, _ = process.communicate(timeout=30)
+    assert rows_of(out.decode()) == [2]
