@@ -90,7 +90,7 @@ openapi: ## Make functions/api/openapi.json, which is served, of openapi.yaml
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python -m scripts.openapi
 
-clients: ## Let dlt, a Singer tap, Meltano and Airbyte's CDK pull from the running service (some 4 minutes)
+clients: ## Let dlt, a Singer tap, Meltano and Airbyte's CDK pull from the running service (some 3 minutes)
 	@scripts/bootstrap.sh dev
 	@scripts/bootstrap.sh clients
 	@.venv/bin/python -m pytest tests/integration/clients

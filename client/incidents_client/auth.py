@@ -59,16 +59,17 @@ class SigV4(AuthBase):
 
         Raises :class:`CredentialsError` and :class:`SettingsError`.
         """
-        # Both take longer to load than most requests take: only who signs pays for it.
+        # It takes longer to load than most requests take: only who signs pays for it.
         import botocore.session
-        from botocore.exceptions import BotoCoreError
 
         try:
             session = botocore.session.Session(profile=profile)
             found = session.get_credentials()
             region = region or read_region(base_url) or session.get_config_variable("region")
-        except BotoCoreError as error:
-            raise CredentialsError(f"AWS credentials can't be read: {error}") from None
+        # A role that may not be assumed, a program for credentials that is not there or prints no JSON: each
+        # is of another kind.
+        except Exception as error:
+            raise CredentialsError(f"AWS credentials can't be read: {_explain(error)}") from None
         if found is None:
             raise CredentialsError(
                 "no AWS credentials were found: `aws configure`, `aws sso login`, or name a --profile"
@@ -81,14 +82,14 @@ class SigV4(AuthBase):
         """Sign host, path, query and time. Raises :class:`CredentialsError`."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
-        from botocore.exceptions import BotoCoreError
 
         # Without the request's other headers: what a proxy changes must not break the signature.
         signed = AWSRequest(method=request.method, url=request.url)
         try:
             frozen = self._credentials.get_frozen_credentials()
-        except BotoCoreError as error:
-            raise CredentialsError(f"AWS credentials can't be renewed: {error}") from None
+        # As above: roles are assumed, and programs run, only now.
+        except Exception as error:
+            raise CredentialsError(f"AWS credentials can't be got: {_explain(error)}") from None
         SigV4Auth(frozen, self._service, self._region).add_auth(signed)
         request.headers.update(dict(signed.headers.items()))
         return request
@@ -98,6 +99,15 @@ def read_region(base_url: str) -> str | None:
     """The region in the name of one of API Gateway's own hosts."""
     found = _API_HOST.search(urlsplit(base_url).hostname or "")
     return found[1] if found else None
+
+
+def _explain(error: Exception) -> str:
+    """In botocore's words; of anything else the kind alone: its text may be what could not be read."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    return str(error) if isinstance(error, BotoCoreError | ClientError) else type(error).__name__
 
 
 def _check(secret: str, what: str) -> str:

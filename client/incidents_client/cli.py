@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ from incidents_client.formats import FORMATS
 from incidents_client.moments import to_parameter
 from incidents_client.records import PRIORITIES, TYPES
 from incidents_client.settings import KINDS_OF_AUTH, Options, find_deployment
-from incidents_client.terminal import Notes, is_terminal
+from incidents_client.terminal import Notes, is_terminal, let_go
 from incidents_client.version import VERSION
 
 # As in sysexits.h where it has one. The help text and the README have this table, too.
@@ -38,6 +39,7 @@ STATUSES: Mapping[int, str] = {
     4: "no incident of this employee is kept",
     64: "used wrongly, or the API does not know what was asked for",
     69: "not reachable, or still throttled or failing after all patience",
+    70: "a fault of this program: please report the line on standard error",
     74: "a file can't be read or written",
     76: "the answer is not of this API",
     77: "credentials are missing, wrong, or not enough",
@@ -46,7 +48,8 @@ STATUSES: Mapping[int, str] = {
     141: "whoever read the output stopped",
     143: "ended by SIGTERM",
 }
-USAGE, UNAVAILABLE, INPUT_OUTPUT, PROTOCOL, NO_PERMISSION = 64, 69, 74, 76, 77
+USAGE, UNAVAILABLE, FAULT, INPUT_OUTPUT, PROTOCOL, NO_PERMISSION = 64, 69, 70, 74, 76, 77
+_BY_SIGNALS = (129, 130, 141, 143)
 _STATUS_OF_ERRORS: Sequence[tuple[type[IncidentsError], int]] = (
     (CredentialsError, NO_PERMISSION),
     (RefusedError, NO_PERMISSION),
@@ -80,18 +83,32 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
+        what, colon, words = message.partition("unrecognized arguments: ")
+        if colon and (options := re.findall(r"(?:^| )(-[^ =]*)", words)):
+            # Without what follows them: it may be a secret, and this a log.
+            message = f"{what}{colon}{' '.join(options)}"
         self.exit(USAGE, f"{self.prog}: {message}\n")
 
 
 def run() -> NoReturn:
     """The entry point of the command."""
     for name in ("SIGTERM", "SIGHUP"):
-        if number := getattr(signal, name, None):
+        number = getattr(signal, name, None)
+        # What is ignored stays so: nohup does that.
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminate)
     if sys.stdout is None:
         # Closed by whoever began it (`>&-`): an export into a file needs none.
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
-    sys.exit(main(sys.argv[1:], os.environ))
+    status = main(sys.argv[1:], os.environ)
+    if status in _BY_SIGNALS and os.name == "posix":
+        # As whoever began it expects: a shell ends its loop, systemd takes SIGTERM for an orderly end. From
+        # here on a second Ctrl-C ends it at once, also while nobody takes the rest of the output.
+        for number in {signal.SIGINT, signal.SIGTERM, signal.Signals(status - 128)}:
+            signal.signal(number, signal.SIG_DFL)
+        let_go(sys.stdout)
+        os.kill(os.getpid(), status - 128)
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -103,21 +120,28 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except IncidentsError as error:
         notes.complain(str(error))
         found = next(status for kind, status in _STATUS_OF_ERRORS if isinstance(error, kind))
-        return HEALTH_FAILED if given.command == "health" and found != USAGE else found
+        # Whatever the deployment answered, it was not that all is well.
+        is_ours = isinstance(error, SettingsError)
+        return HEALTH_FAILED if given.command == "health" and not is_ours else found
     except BrokenPipeError:
-        _let_go_of_output()
+        let_go(sys.stdout)
         return 128 + 13
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         notes.complain(f"{name}{error.strerror or type(error).__name__}")
-        _let_go_of_output()
+        let_go(sys.stdout)
         return INPUT_OUTPUT
     except KeyboardInterrupt:
-        _let_go_of_output()
         return 128 + signal.SIGINT
     except TerminatedError as terminated:
-        _let_go_of_output()
         return 128 + terminated.number
+    except RecursionError:
+        notes.complain("the answer is nested too deeply")
+        return HEALTH_FAILED if given.command == "health" else PROTOCOL
+    except Exception as error:
+        # Python's own status would be 1, which is a verdict of health; and its text may hold anything.
+        notes.complain(f"a fault of this program: {type(error).__name__} at {_find_place(error)}")
+        return HEALTH_FAILED if given.command == "health" else FAULT
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -127,6 +151,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Ask a deployment of the Security Incident API.",
         epilog=f"{_EPILOG}\n\n`incidents COMMAND --help` has the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # Scripts must not come to mean something else by an option that is added; nor `--api-key KEY` a file.
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     made = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -138,6 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
             description=text,
             epilog=_EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         _add_connection(each)
         return each
@@ -408,10 +435,11 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise TerminatedError(number)
 
 
-def _let_go_of_output() -> None:
-    """What is still in a buffer can't be written any more, and must not fail once again at the end."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+def _find_place(error: BaseException) -> str:
+    """Where it was raised, as file:line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"

@@ -32,6 +32,8 @@ LARGEST_CHANGES_PAGE = 1_000
 PATIENCE_SECONDS = 120.0
 # A walk that takes more than three days has other troubles.
 MAX_NEW_WALKS = 3
+# A page of a walk has something on it while there are more (docs/api.md); a server that never ends has not.
+MAX_EMPTY_PAGES = 100
 
 
 class Client:
@@ -249,7 +251,7 @@ class Client:
     def _walk(self, path: str, query: Query) -> Iterator[tuple[Row, bool]]:
         """Pages, each with whether a new walk begins with it."""
         cursor: str | None = None
-        began_anew, new_walks = False, 0
+        began_anew, new_walks, empty_pages = False, 0, 0
         # A cursor knows its filters.
         size = [each for each in query if each[0] == "limit"]
         while True:
@@ -273,8 +275,11 @@ class Client:
             if page.get("next_cursor") is None:
                 return
             following = read_text(page, "next_cursor")
+            empty_pages = 0 if page.get("incidents") or page.get("data") else empty_pages + 1
             if following == cursor:
                 raise MalformedAnswerError("the walk's cursor stands still")
+            if empty_pages == MAX_EMPTY_PAGES:
+                raise MalformedAnswerError("the walk's cursor leads nowhere")
             cursor = following
 
     def _tell_wait(self, error: IncidentsError, seconds: float) -> None:

@@ -1,5 +1,7 @@
 """What each command does, once the command line is understood. Each gives its exit status."""
 
+import errno
+import re
 import sys
 import time
 from collections import deque
@@ -19,7 +21,7 @@ from incidents_client.errors import (
     UnreachableError,
 )
 from incidents_client.exact_json import render
-from incidents_client.files import replacing, store, sync
+from incidents_client.files import check_replaceable, replacing, store, sync
 from incidents_client.formats import (
     CsvOutput,
     IncidentTable,
@@ -30,7 +32,7 @@ from incidents_client.formats import (
     print_health,
 )
 from incidents_client.records import ChangesPage, Employee, Incident, Notice, Row
-from incidents_client.terminal import Notes, Progress, is_terminal, standard_output
+from incidents_client.terminal import Notes, Progress, is_terminal, sleep_while_read, standard_output
 
 _T = TypeVar("_T")
 
@@ -42,6 +44,8 @@ DONE_BUT = 3
 # A table of more is no use to anybody who did not ask for it.
 EMPLOYEES_IN_A_TABLE = 100
 _CHUNK = 500
+# The API's are base64url, some hundred characters.
+_TOKEN = re.compile(r"[!-~]{1,2048}")
 _LONGEST_OUTAGE_WAIT_SECONDS = 60.0
 _LONGEST_ASKED_WAIT_SECONDS = 600.0
 
@@ -210,7 +214,7 @@ def tail(
     follow: bool,
     interval: float,
     token_file: Path | None,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Callable[[float], object] = sleep_while_read,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """The ``last`` incidents that were taken in, and with ``follow`` each new one as it comes.
@@ -343,11 +347,20 @@ def export(
 
 
 def load_token(path: Path) -> str | None:
-    """The token that a file holds; None where there is no such file, or nothing in it. Raises OSError."""
+    """The token that a file holds; None where there is no such file, or nothing in it.
+
+    Raises OSError, also where the next token could not be kept, before anything is delivered: else each run
+    would deliver the same. What is no token is some other file, and sent nowhere.
+    """
+    check_replaceable(path)
     try:
-        return path.read_text("utf-8").strip() or None
+        with path.open("rb") as file:
+            text = file.read(4_096).decode("latin-1").strip()
     except FileNotFoundError:
         return None
+    if text and not _TOKEN.fullmatch(text):
+        raise OSError(errno.EINVAL, "it is there, but holds no token", str(path))
+    return text or None
 
 
 def finish(output: Output, notes: Notes, **members: str) -> None:

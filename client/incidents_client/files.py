@@ -41,6 +41,17 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def check_replaceable(path: Path) -> None:
+    """Raises OSError where :func:`replacing` could not write beside ``path``."""
+    if path.exists() and not path.is_file():
+        return
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "its folder is not there", str(path))
+    with tempfile.TemporaryFile(dir=folder):
+        return
+
+
 def store(path: Path, text: str) -> None:
     """Replace the content of a small file. Raises OSError."""
     with replacing(path) as file:

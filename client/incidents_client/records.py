@@ -78,10 +78,15 @@ class Employee:
         return cls(employee_id, by_priority, counts)
 
     def joined(self, more: "Employee") -> "Employee":
-        """Together with what the next page has of the same employee."""
+        """Together with what the next page has of the same employee.
+
+        Raises :class:`MalformedAnswerError` where that is more than there can be.
+        """
         by_priority = {
             priority: group + more.by_priority[priority] for priority, group in self.by_priority.items()
         }
+        if any(len(group) > self.counts[priority] for priority, group in by_priority.items()):
+            raise MalformedAnswerError("an employee has more incidents than are counted")
         return Employee(self.id, by_priority, self.counts)
 
 

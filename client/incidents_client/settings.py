@@ -99,15 +99,18 @@ def _secret(file: str | None, environ: Mapping[str, str], variable: str, option:
         if not environ.get(variable):
             raise SettingsError(f"set {variable}, or name a file by {option}")
         return environ[variable].strip()
+    # Its name is not told: whoever gives the secret itself here would find it in a log.
     try:
         if file == "-":
+            if sys.stdin is None:
+                raise SettingsError(f"{option} -: standard input is closed")
             text = sys.stdin.read(_MAX_SECRET_CHARACTERS + 1)
         else:
             with Path(file).open(encoding="utf-8") as opened:
                 text = opened.read(_MAX_SECRET_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise SettingsError(f"{option}: {file} can't be read: {reason}") from None
+        raise SettingsError(f"{option}: the file can't be read: {reason}") from None
     if len(text) > _MAX_SECRET_CHARACTERS:
-        raise SettingsError(f"{option}: {file} is too long for a secret")
+        raise SettingsError(f"{option}: the file is too long for a secret")
     return text.strip()

@@ -1,6 +1,10 @@
 """What a terminal is shown. Everything from the upstream is hostile: none of it may move a cursor."""
 
+import os
+import select
+import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
@@ -76,7 +80,7 @@ class Notes:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+        self._console = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
     def say(self, text: str) -> None:
         """A note; nothing where all should be quiet."""
@@ -85,15 +89,21 @@ class Notes:
 
     def complain(self, text: str) -> None:
         """Why it ends, or what must not be missed; also where all should be quiet."""
-        self._console.print(Text(f"incidents: {escape(text)}"))
+        try:
+            self._console.print(Text(f"incidents: {escape(text)}"))
+        except OSError:
+            # That nobody can be told changes neither the work nor its exit status.
+            let_go(sys.stderr)
 
     @contextmanager
     def progress(self, *, shown: bool = True) -> Iterator["Progress"]:
         """Show how far it is, while that lasts."""
-        if not shown or self._quiet or not self._console.is_terminal:
+        # Not as rich judges it: FORCE_COLOR makes no log a terminal.
+        if not shown or self._quiet or not is_terminal(sys.stderr):
             yield Progress()
             return
-        with self._console.status("asking") as status:
+        # In ASCII: not every terminal has more.
+        with self._console.status("asking", spinner="line") as status:
             yield Progress(status.update)
 
 
@@ -114,6 +124,37 @@ def is_terminal(stream: IO[str] | None) -> bool:
         return stream is not None and stream.isatty()
     except ValueError:
         return False
+
+
+def let_go(stream: IO[str] | None) -> None:
+    """Write what is still in a buffer, or drop it where that fails: it must not fail again at the end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+
+
+def sleep_while_read(seconds: float) -> None:
+    """Sleep; raises BrokenPipeError as soon as nobody reads standard output any more.
+
+    Who only writes would see that no sooner than there is something to write: `tail -f | head` has to end.
+    """
+    try:
+        number = sys.stdout.fileno()
+        kind = os.fstat(number).st_mode
+    except (OSError, ValueError):
+        kind = 0
+    if not hasattr(select, "poll") or not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
+        time.sleep(seconds)
+        return
+    watched = select.poll()
+    # No event is asked for: errors are always told.
+    watched.register(number, 0)
+    if watched.poll(seconds * 1_000):
+        raise BrokenPipeError
 
 
 def standard_output() -> IO[str]:

@@ -5,15 +5,21 @@ All requests only read, so that any of them may be repeated.
 
 import random
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
+from types import TracebackType
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
+import urllib3
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from incidents_client.errors import (
@@ -36,7 +42,8 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 35.0
 # Lambda's answers end at 6 MB, packed or not; more than this is not of this API.
 MAX_BODY_BYTES = 64 * 1024 * 1024
-MAX_BODY_SECONDS = 120.0
+# From the connection to the end of the body; timeouts are of single reads, and who drips is in time for each.
+MAX_ANSWER_SECONDS = 120.0
 # A server that never answered is rather a wrong address than an outage.
 FIRST_PATIENCE_SECONDS = 10.0
 LONGEST_BACKOFF_SECONDS = 20.0
@@ -44,6 +51,9 @@ LONGEST_BACKOFF_SECONDS = 20.0
 MALFORMED_ATTEMPTS = 3
 # Each goes on where the last one stopped, after 15 seconds.
 MAX_SEARCHES = 1_000
+SHORTEST_SEARCH_WAIT_SECONDS = 1.0
+# What a server says about an error is for people to read.
+MAX_SAID_CHARACTERS = 1_000
 
 
 class UntrustedError(UnreachableError):
@@ -81,11 +91,15 @@ class Transport:
         self._patience = patience
         # Whoever has little patience does not wait longer for a single answer, but long enough for one.
         self._timeouts = (CONNECT_SECONDS, min(READ_SECONDS, max(CONNECT_SECONDS, patience)))
+        self._answer_seconds = min(MAX_ANSWER_SECONDS, max(READ_SECONDS, patience))
         self._on_wait = on_wait
         self._sleep = sleep
         self._clock = clock
         self._ever_answered = False
         self._session = requests.Session()
+        self._adapter = _Adapter()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, self._adapter)
         # A proxy for the world outside is no way to this machine.
         self._session.trust_env = not is_loopback(self.base_url)
         self._session.headers.update({"User-Agent": f"incidents-client/{VERSION}"})
@@ -119,7 +133,8 @@ class Transport:
             if isinstance(cause, UnavailableError) and cause.code == "search_unfinished":
                 # No failure: the same request goes on where this one stopped.
                 failing_since, attempts, searches = self._clock(), 0, searches + 1
-                wait = min(1.0 if cause.retry_after is None else cause.retry_after, LONGEST_BACKOFF_SECONDS)
+                asked = 1.0 if cause.retry_after is None else cause.retry_after
+                wait = min(max(asked, SHORTEST_SEARCH_WAIT_SECONDS), LONGEST_BACKOFF_SECONDS)
                 if searches == MAX_SEARCHES:
                     raise cause
             else:
@@ -138,37 +153,51 @@ class Transport:
         # Percent-encoded as a signature's canonical query is, so that no one on the way has to guess.
         encoded = urlencode(query, quote_via=quote, safe="-_.~")
         url = self.base_url + path + (f"?{encoded}" if encoded else "")
+        deadline = _Deadline(self._adapter, self._answer_seconds)
+        late = UnreachableError(f"{_host(url)}: the answer took over {self._answer_seconds:.0f} seconds")
         try:
-            with self._session.get(
-                url,
-                headers=dict(headers),
-                auth=self._auth,
-                # A redirect could lead the credentials, or the reader, to another host.
-                allow_redirects=False,
-                timeout=self._timeouts,
-                stream=True,
-            ) as response:
+            with (
+                deadline,
+                self._session.get(
+                    url,
+                    headers=dict(headers),
+                    auth=self._auth,
+                    # A redirect could lead the credentials, or the reader, to another host.
+                    allow_redirects=False,
+                    timeout=self._timeouts,
+                    stream=True,
+                ) as response,
+            ):
                 body = self._read_body(response)
-        except requests.exceptions.SSLError:
-            raise UntrustedError(
-                f"{_host(url)}: its certificate can't be trusted (REQUESTS_CA_BUNDLE names another authority)"
-            ) from None
-        except requests.exceptions.RequestException as error:
-            raise UnreachableError(f"{_host(url)}: {_say_what_failed(error)}") from None
+        # Not all that these libraries raise is of their own kinds: a name or a Location that can't be parsed.
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            if deadline.is_over:
+                raise late from None
+            names = _names_of_causes(error)
+            if names & {"SSLCertVerificationError", "CertificateError"}:
+                raise UntrustedError(
+                    f"{_host(url)}: its certificate can't be trusted "
+                    "(REQUESTS_CA_BUNDLE names another authority)"
+                ) from None
+            raise UnreachableError(f"{_host(url)}: {_say_what_failed(names)}") from None
+        except OSError as error:
+            # What `requests` says before it asks anything has no number; all that comes of sockets is above.
+            if error.errno is None and "CA certificate" in str(error):
+                raise SettingsError("the file that REQUESTS_CA_BUNDLE names is not there") from None
+            raise
+        if deadline.is_over:
+            # Cut off among the headers it looks like an answer without a body.
+            raise late
         self._ever_answered = True
         return self._judge(response, body, wanted)
 
     def _read_body(self, response: requests.Response) -> bytes:
-        parts, size, deadline = [], 0, self._clock() + MAX_BODY_SECONDS
+        parts, size = [], 0
         for part in response.iter_content(64 * 1024):
             parts.append(part)
             size += len(part)
             if size > MAX_BODY_BYTES:
                 raise MalformedAnswerError(f"the answer is over {MAX_BODY_BYTES >> 20} MiB")
-            if self._clock() > deadline:
-                raise UnreachableError(
-                    f"{_host(response.url)}: the answer took over {MAX_BODY_SECONDS:.0f} seconds"
-                )
         return b"".join(parts)
 
     def _judge(self, response: requests.Response, body: bytes, wanted: Sequence[int]) -> Answer:
@@ -187,6 +216,62 @@ class Transport:
             where = _host(response.headers.get("Location", "")) or "elsewhere"
             raise ProblemError(status, detail=f"redirected to {where}, which is not followed: check the URL")
         raise _read_problem(response, body)
+
+
+class _Adapter(HTTPAdapter):
+    """Knows the connection that was opened last; one thread has one at a time."""
+
+    connection: Any = None
+
+    def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
+        """The pool, also that of a proxy, with connections that tell of themselves."""
+        pool: Any = super().get_connection_with_tls_context(*arguments, **named)
+        if not issubclass(pool.ConnectionCls, _Known):
+            pool.ConnectionCls = type("Known", (_Known, pool.ConnectionCls), {"adapter": self})
+        return pool
+
+    def shut_down(self) -> None:
+        """Let whoever reads from the connection see its end."""
+        opened = getattr(self.connection, "sock", None)
+        if opened is not None:
+            try:
+                # Not TLS's own, which would change what the reader has in hand.
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+            except OSError:
+                # It has ended by itself.
+                return
+
+
+class _Known:
+    """A connection that its adapter knows from before it is opened."""
+
+    adapter: _Adapter
+
+    def connect(self) -> None:
+        self.adapter.connection = self
+        super().connect()  # type: ignore[misc]  # of the class that it is mixed into
+
+
+class _Deadline:
+    """Ends the connection when the time is up."""
+
+    def __init__(self, adapter: _Adapter, seconds: float) -> None:
+        self.is_over = False
+        self._adapter = adapter
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self._adapter.shut_down()
 
 
 def check_base_url(text: str) -> str:
@@ -238,12 +323,12 @@ def _read_problem(response: requests.Response, body: bytes) -> ProblemError:
 
     def text(name: str) -> str:
         value = row.get(name)
-        return value if isinstance(value, str) else ""
+        return value[:MAX_SAID_CHARACTERS] if isinstance(value, str) else ""
 
     faults = row.get("errors")
     errors = [
-        (str(each.get("parameter")), str(each.get("reason")))
-        for each in (faults if isinstance(faults, list) else [])
+        (str(each.get("parameter"))[:MAX_SAID_CHARACTERS], str(each.get("reason"))[:MAX_SAID_CHARACTERS])
+        for each in (faults[:10] if isinstance(faults, list) else [])
         if isinstance(each, Mapping)
     ]
     # API Gateway's own form, where a deployment has no gateway responses of its own.
@@ -267,7 +352,7 @@ def _read_retry_after(text: str | None) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         return None
@@ -301,8 +386,8 @@ def _host(url: str) -> str:
         return ""
 
 
-def _say_what_failed(error: BaseException) -> str:
-    """In a few words; the library's own have the whole address in them, cursors and all."""
+def _names_of_causes(error: BaseException) -> set[str]:
+    """The classes of all exceptions in the chain."""
     seen: list[BaseException] = []
     left: list[BaseException] = [error]
     while left:
@@ -312,7 +397,11 @@ def _say_what_failed(error: BaseException) -> str:
         seen.append(here)
         chained = [here.__cause__, here.__context__, getattr(here, "reason", None), *here.args]
         left.extend(each for each in chained if isinstance(each, BaseException))
-    names = {kind.__name__ for each in seen for kind in type(each).__mro__}
+    return {kind.__name__ for each in seen for kind in type(each).__mro__}
+
+
+def _say_what_failed(names: set[str]) -> str:
+    """In a few words; the library's own have the whole address in them, cursors and all."""
     for name, words in _WORDS.items():
         if name in names:
             return words
@@ -322,6 +411,7 @@ def _say_what_failed(error: BaseException) -> str:
 # By the class of any exception in the chain; the first that is there says it.
 _WORDS: Mapping[str, str] = {
     "InvalidURL": "the URL is not valid",
+    "LocationParseError": "the URL is not valid",
     "gaierror": "this name can't be resolved",
     "NameResolutionError": "this name can't be resolved",
     "ProxyError": "the proxy can't be reached (HTTP_PROXY, HTTPS_PROXY)",
@@ -334,5 +424,6 @@ _WORDS: Mapping[str, str] = {
     "ContentDecodingError": "the answer can't be unpacked",
     "DecodeError": "the answer can't be unpacked",
     "ConnectionResetError": "the connection was reset",
+    "SSLError": "it speaks no TLS, or broke it off: check the URL",
     "RemoteDisconnected": "the connection was closed without an answer",
 }

@@ -335,6 +335,6 @@ def test_credentials_that_cannot_be_renewed_are_told(serve: Any, make_client: An
             raise SSOTokenLoadError(error_msg="the token has expired")
 
     server = serve(lambda asked: GOOD)
-    with pytest.raises(CredentialsError, match="can't be renewed"):
+    with pytest.raises(CredentialsError, match="can't be got"):
         list(make_client(server, auth=SigV4(Ended(), "eu-west-1")).employees())
     assert server.asked == []

@@ -71,6 +71,12 @@ class Process:
         self.process.communicate()
 
 
+def as_a_shell_has_it(returncode: int | None) -> int:
+    """The exit status of a process, also of one that a signal ended."""
+    assert returncode is not None
+    return returncode if returncode >= 0 else 128 - returncode
+
+
 def wait_until(ready: Callable[[], Any], what: str) -> None:
     deadline = time.monotonic() + 30
     while not ready():
@@ -427,7 +433,7 @@ def test_tail_follows_over_outages(serve: Any, tmp_path: Path) -> None:
         assert rows_of(b"".join(out).decode()) == [5, 6, 7, 8, 9]
         wait_until(lambda: file.read_text() == "9\n", "the token")
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert as_a_shell_has_it(process.wait(10)) == 130
     told = [line.decode() for line in err]
     assert len(told) == 2
     assert "503" in told[0]
@@ -436,7 +442,7 @@ def test_tail_follows_over_outages(serve: Any, tmp_path: Path) -> None:
     with Process(server, *arguments) as process, reading(process) as (out, err):
         wait_until(lambda: out, "what came between the runs")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 143
+        assert as_a_shell_has_it(process.wait(10)) == 143
     assert rows_of(b"".join(out).decode()) == [10]
     assert err == []
 
@@ -535,7 +541,7 @@ def test_an_export_that_is_ended_leaves_nothing(serve: Any, tmp_path: Path, numb
         assert [each.suffix for each in tmp_path.iterdir()] == [".part"]
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
-    assert process.returncode == status
+    assert as_a_shell_has_it(process.returncode) == status
     assert status in STATUSES
     assert b"Traceback" not in err
     assert list(tmp_path.iterdir()) == []
@@ -565,7 +571,7 @@ def test_a_reader_that_stops_ends_it_quietly(serve: Any, arguments: list[str]) -
         process.stdout.readline()  # type: ignore[union-attr]  # it has one
         process.stdout.close()  # type: ignore[union-attr]  # it has one
         err = process.stderr.read()  # type: ignore[union-attr]  # it has one
-        assert process.wait(30) == 141
+        assert as_a_shell_has_it(process.wait(30)) == 141
     assert err == b""
 
 

@@ -174,22 +174,6 @@ def test_an_answer_may_not_be_endless(serve: Any, make_client: Any, monkeypatch:
         ids(make_client(server))
 
 
-def test_an_answer_that_drips_is_given_up(
-    serve: Any, make_client: Any, passing: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each read may be in time, the whole has to be as well."""
-    real = transport_module.Transport._read_body
-
-    def slowly(self: Any, response: Any) -> bytes:
-        chunks = response.iter_content
-        response.iter_content = lambda size: (passing.sleep(100) or each for each in chunks(16))
-        return real(self, response)
-
-    monkeypatch.setattr(transport_module.Transport, "_read_body", slowly)
-    with pytest.raises(UnreachableError, match="took over 120 seconds"):
-        ids(make_client(serve(lambda asked: GOOD), patience=1))
-
-
 @pytest.mark.parametrize(
     ("url", "base"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.api import composition, routes, walker
+from functions.api import composition, employees, routes, unattributed, walker
 from functions.api.employees import EmployeesAnswers
 from functions.api.handler import lambda_handler
 from functions.api.unattributed import UnattributedAnswers
@@ -243,13 +243,11 @@ def taken(make_service: Callable[[Simulator], Any], monkeypatch: pytest.MonkeyPa
         assert code(ask(PAGES, limit=1, until="1")) == "search_unfinished"
         patch.setattr(Table, "query_page", functools.partialmethod(_one_at_a_time, Table.query_page))
         assert code(ask(EMPLOYEE)) == "search_unfinished"
-        patch.setattr(
-            composition, "EmployeesAnswers", functools.partial(EmployeesAnswers, search_seconds=0.0)
-        )
+        patch.setattr(employees, "EmployeesAnswers", functools.partial(EmployeesAnswers, search_seconds=0.0))
         service.forget_clients()
         assert code(ask(EMPLOYEES, sort="employee_id", limit=9)) == "search_unfinished"
         patch.setattr(
-            composition, "UnattributedAnswers", functools.partial(UnattributedAnswers, search_seconds=0.0)
+            unattributed, "UnattributedAnswers", functools.partial(UnattributedAnswers, search_seconds=0.0)
         )
         service.forget_clients()
         assert code(ask(WAITING, until="1")) == "search_unfinished"

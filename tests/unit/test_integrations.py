@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from functions.api.parameters import MAX_LIMIT
+from incidents_client.cli import build_parser
 from scripts.openapi import load_contract
 
 ROOT = Path(__file__).parents[2]
@@ -343,16 +344,28 @@ EXEC = {
 }
 
 
-def test_vector_runs_the_script_with_options_that_exec_has() -> None:
-    """One run after the other, however long one takes, and what it complains of is no event."""
+def test_vector_runs_the_command_with_options_that_both_have() -> None:
+    """One run after the other, however long one takes, and what it complains of is no event.
+
+    The command finds out from Vector's own environment whom to ask, and keeps how far it got.
+    """
     source = yaml.safe_load(read("vector/vector.yaml"))["sources"]["incidents"]
     assert source["type"] == "exec"
     assert source.keys() <= EXEC
     assert source["mode"] == "streaming"
     assert source["streaming"].keys() == {"respawn_on_exit", "respawn_interval_secs"}
     assert source["include_stderr"] is False
-    assert Path(source["command"][1]).name == SCRIPT.name
-    assert len(source["command"]) == 2 + 3
+    assert source["clear_environment"] is False
+    assert source["framing"] == {"method": "newline_delimited"}
+    program, *arguments = source["command"]
+    assert program in read("vector/README.md").replace("bin/pip", "bin/incidents")
+    given = build_parser().parse_args(arguments)
+    assert (given.command, given.output) == ("changes", "ndjson")
+    assert str(given.token_file) in read("vector/README.md")
+    variables = set(re.findall(r"`((?:INCIDENTS|AWS)_[A-Z_]+)`", read("vector/README.md")))
+    documented = (ROOT / "client/README.md").read_text("utf-8")
+    assert all(f"| `{name}` |" in documented for name in variables)
+    assert {"INCIDENTS_URL", "INCIDENTS_API_KEY", "INCIDENTS_TOKEN", "AWS_PROFILE"} == variables
 
 
 # As Filebeat's pages on the two inputs and their common options have them.

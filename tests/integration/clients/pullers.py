@@ -327,7 +327,7 @@ class Meltano:
 
 
 class Script:
-    """The script of `integrations/splunk`, which Vector runs, too; its lines are what they take."""
+    """The script of `integrations/splunk`; its lines are what Splunk takes."""
 
     keeps_digits = True
     goes_on = True
@@ -357,7 +357,7 @@ class Script:
 
     @property
     def command(self) -> Command:
-        """As both would have it."""
+        """As Splunk would have it."""
         return ["python", "pull_incidents.py", self._programs.pulled.url, "key", "token"]
 
     def _take(self, printed: str) -> list[Record]:
