@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.data import Past, make_table
 from benchmarks.scale import measure_polls
+from functions.poller.poll import Poller
 from local.simulator import Simulator, SimulatorSettings
 from scripts.erase import erase
 from shared.domain import overview as overviews_domain
@@ -485,3 +486,52 @@ def test_an_answer_that_is_short_for_a_moment_is_never_not_modified(
     assert [row["employee_id"] for row in full.json["employees"]] == ["2", "3", "4"]
     etag = full.headers["ETag"]
     assert reader.get("/employees", headers={"If-None-Match": etag}, limit="3").status == 304
+
+
+def test_a_scale_that_is_taken_back_is_counted_without_news(
+    history: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment that fails is rolled back: the numbers of before come back with the next poll, though the
+    other count was only begun and the upstream has nothing new.
+    """
+    serve(history, misuse(7, 1), misuse(8, 2))
+    history.poll()
+    before = reader.get("/employees").json["employees"]
+    right, history.scale = history.scale, RiskScale((50, 3, 7, 15), 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(recounting, "_count_portion", lambda *_: None)
+        history.poll()
+    assert reader.get("/employees").json["code"] == "summaries_not_ready"
+    history.scale = right
+    history.clock.now += 60
+    history.poll()
+    assert reader.get("/employees").json["employees"] == before
+
+
+def test_a_count_goes_on_without_news_and_then_costs_nothing(
+    history: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An overview that is begun anew on the same basis looks current from the state alone."""
+    serve(history, misuse(7, 1), misuse(8, 2))
+    history.poll()
+    for number in "01":
+        history.client.delete_item(
+            TableName=history.client.table_name, Key={"pk": {"S": "SUMMARY"}, "sk": {"S": number}}
+        )
+    poller = Poller(
+        table=history._table,
+        upstream=history.upstream,
+        retention=history.retention,
+        concurrency=1,
+        clock=history.clock,
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(recounting, "_count_portion", lambda *_: None)
+        poller.poll(seconds_left=240)
+    assert reader.get("/summary").json["code"] == "summaries_not_ready"
+    for requests_about_numbers in (True, False):
+        history.clock.now += 60
+        history.client.requests.clear()
+        poller.poll(seconds_left=240)
+        assert reader.get("/summary").json["incidents"] == 2
+        assert ("INCIDENTS" in str(history.client.requests)) is requests_about_numbers
