@@ -78,14 +78,24 @@ def recount(table: Table, basis: Basis, *, has_time: Callable[[], bool]) -> bool
 
 def _find_or_begin(table: Table, state: State, basis: Basis) -> Overview | None:
     here = read_overview(table, state.projected)
-    if here and here.sequence == state.projected and here.basis == basis:
+    known = int(state.summaries.partition(":")[0] or 0)
+    is_of_entry = here is not None and here.sequence == state.projected
+    if here and is_of_entry and here.basis == basis and here.generation >= known:
         return here
     other = read_overview(table, state.projected + 1)
-    known = int(state.summaries.partition(":")[0] or 0)
     generation = max([known, *(each.generation for each in (here, other) if each)])
-    revision = here.revision + 1 if here and here.sequence == state.projected else 0
-    begun = Overview(state.projected, basis, generation + 1, revision)
-    return begun if change_overview(table, begun) else None
+    revision = here.revision + 1 if here and is_of_entry else 0
+    return _begin(table, Overview(state.projected, basis, generation + 1, revision))
+
+
+def _begin(table: Table, begun: Overview) -> Overview | None:
+    """Begin a generation; None if others have changed something meanwhile.
+
+    The state knows of it first: a poll may be about to make the next overview from the one before, while
+    employees are of this generation already. Nobody may take that overview for whole.
+    """
+    is_known = record_summaries(table, f"{begun.generation}:", at=begun.sequence)
+    return begun if is_known and change_overview(table, begun) else None
 
 
 def _count_portion(table: Table, overview: Overview, moment: float) -> Overview | None:
@@ -118,8 +128,7 @@ def _begin_above(table: Table, overview: Overview, employee_ids: Sequence[str]) 
     generation = max(each.generation for each in read_employees(table, employee_ids).values())
     if generation <= overview.generation:
         return None
-    begun = Overview(overview.sequence, overview.basis, generation + 1, overview.revision + 1)
-    return begun if change_overview(table, begun) else None
+    return _begin(table, Overview(overview.sequence, overview.basis, generation + 1, overview.revision + 1))
 
 
 def _read_portion(

@@ -516,6 +516,36 @@ def test_whoever_counts_anew_may_sleep_anywhere(happening: str, monkeypatch: pyt
     assert slept >= 8
 
 
+@pytest.mark.parametrize("portions", [1, 3, 50])
+def test_a_basis_that_is_taken_back_while_a_poll_sleeps(
+    portions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll makes the next overview from one of before the other count, which has come to some employees by
+    then: nobody takes the old overview for whole beside them.
+    """
+    monkeypatch.setattr(recounting, "_PORTION", 2)
+    for employee_id in ("1", "30303"):
+        for at in range(1, 9):
+            table, _ = in_memory()
+            service = Service(table, Basis())
+            service.recount()
+            with_a_past(service)
+            service.commit([Attributed(service.make(0, "high", "other"), employee_id)])
+            sleeper = PausingPoll(table, service.project, at=at)
+            sleeper.start()
+            before, service.basis = service.basis, Basis(RiskScale((5, 5, 5, 1), 3), Retention())
+            service.recount(portions=portions)
+            service.check()
+            sleeper.wake()
+            service.project()
+            service.check()
+            service.basis = before
+            service.check()
+            for _ in range(3):
+                service.recount()
+            assert service.check()
+
+
 def test_half_an_entry_is_not_counted_twice() -> None:
     """Its incidents are in the table already when everything is counted as of the entry before."""
     table, _ = in_memory()
