@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from itertools import batched
+from itertools import islice
 from typing import NamedTuple
 
 from functions.api import formats
 from functions.api.answer import Answer
+from functions.api.negotiation import make_etag
 from functions.api.overviews import OverviewRequest, Overviews, describe_scale, shown_risk
 from functions.api.page import MAX_REQUEST_ITEMS, describe_snapshot, link_to_page
 from functions.api.parameters import DEFAULT_LIMIT, EmployeesParameters
@@ -109,20 +110,18 @@ class EmployeesAnswers:
 
     def _read_top(self, request: EmployeesRequest, overview: Overview) -> list[_Found]:
         """Those on top: the overview says who and in which order, their own items the rest."""
-        first_day = self._overviews.first_day(request.overview)
-        candidates = [each.employee_id for each in overview.top if each.last_day >= first_day]
+        first_day = self._overviews.first_day(request.overview, overview)
+        candidates = iter([each.employee_id for each in overview.top if each.last_day >= first_day])
         found: list[_Found] = []
-        for batch in batched(candidates, _BATCH, strict=False):
-            wanted = batch[: request.limit - len(found)]
+        # Who is erased just now is on top still: the next one takes the place.
+        while wanted := list(islice(candidates, min(request.limit - len(found), _BATCH))):
             stored = read_employees(self._table, wanted)
             found += self._shown((stored[each] for each in wanted if each in stored), overview, first_day)
-            if len(found) >= request.limit:
-                break
         return found
 
     def _read_page(self, request: EmployeesRequest, overview: Overview) -> tuple[list[_Found], bool]:
         """The next employees by id, and whether there are more behind them."""
-        first_day = self._overviews.first_day(request.overview)
+        first_day = self._overviews.first_day(request.overview, overview)
         deadline = self._monotonic() + self._search_seconds
         after = request.cursor.go_on_from if request.cursor else None
         found: list[_Found] = []
@@ -160,7 +159,7 @@ class EmployeesAnswers:
     ) -> Answer:
         as_of = request.overview.as_of
         scale = overview.basis.scale
-        first_day = self._overviews.first_day(request.overview)
+        first_day = self._overviews.first_day(request.overview, overview)
         next_cursor = self._sign(request, found[-1].employee_id) if has_more else None
         rows = []
         for employee_id, summary in found:
@@ -182,7 +181,11 @@ class EmployeesAnswers:
             }
         )
         body = f'{{"employees":[{",".join(rows)}],{envelope[1:]}'
-        return Answer(body, formats.JSON, headers=self.headers(request) | link_to_page(next_cursor))
+        headers = self.headers(request) | link_to_page(next_cursor)
+        if request.sort == "risk" and overview.is_short and len(found) < request.limit:
+            # It is filled up without an entry: its own ETag, that no later request is found to have already.
+            headers["ETag"] = make_etag(request.etag, len(found))
+        return Answer(body, formats.JSON, headers=headers)
 
     def _sign(self, request: EmployeesRequest, last_employee_id: str) -> str:
         snapshot = request.overview.snapshot

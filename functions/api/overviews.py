@@ -94,9 +94,10 @@ class Overviews:
             request.etag, request.state.committed_at
         )
 
-    def first_day(self, request: OverviewRequest) -> int:
-        """The first UTC day that retention leaves."""
-        return first_day_shown(self._retention, request.as_of)
+    def first_day(self, request: OverviewRequest, overview: Overview) -> int:
+        """The first UTC day that retention leaves: this one's, and the one that was counted with."""
+        both = self._retention, overview.basis.retention
+        return max(first_day_shown(each, request.as_of) for each in both)
 
     def _prepare(self, state: State, asked: tuple[object, ...]) -> OverviewRequest:
         if state.projected == 0:
@@ -106,7 +107,9 @@ class Overviews:
         as_of = int(self._clock()) // _HOUR * _HOUR
         seen = (state.projected, state.committed_at, state.report.complete, state.totals, state.summaries)
         erasures = (state.erased, state.settled)
-        return OverviewRequest(state, as_of, asked, make_etag(_RENDERER, asked, as_of, seen, erasures))
+        # Clients bring an ETag back after a deployment, which may have changed the retention.
+        etag = make_etag(_RENDERER, self._retention, asked, as_of, seen, erasures)
+        return OverviewRequest(state, as_of, asked, etag)
 
 
 def describe_scale(scale: RiskScale) -> Mapping[str, object]:

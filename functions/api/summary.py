@@ -36,7 +36,7 @@ class SummaryAnswers:
         return self._overviews.headers(request)
 
     def _make(self, request: OverviewRequest, overview: Overview) -> Answer:
-        first_kept = self._overviews.first_day(request)
+        first_kept = self._overviews.first_day(request, overview)
         today = request.as_of // DAY_SECONDS
         days = int(str(request.asked[1]))
         first = today - days + 1

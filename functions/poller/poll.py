@@ -84,6 +84,8 @@ class Poller:
         self._observe_settled = observe_settled
         self._clock = clock
         self._monotonic = monotonic
+        # The entry up to which this very poller has found everybody counted.
+        self._counted_at: int | None = None
 
     def poll(self, *, seconds_left: float) -> PollSummary:
         """Run one poll within ``seconds_left``.
@@ -177,12 +179,14 @@ class Poller:
     def _recount(self, attempt: "_Attempt", sequence: int) -> str:
         """Count anew where that is due, and name the error that ended it, if one did: the next poll goes on.
 
-        A poll without news that finds the numbers to be current looks no further.
+        Once all is counted, a poll that finds it as it was looks no further: a begun count must not wait for
+        news, nor what an erasure or another version has left.
         """
-        if sequence == attempt.state.projected and is_current(attempt.state, self._basis):
+        if sequence == self._counted_at and is_current(attempt.state, self._basis):
             return ""
         try:
-            recount(self._table, self._basis, has_time=partial(self._has_time, attempt))
+            if recount(self._table, self._basis, has_time=partial(self._has_time, attempt)):
+                self._counted_at = sequence
         except (BotoCoreError, ClientError, ThrottledError) as error:
             return name_error(error)
         return ""

@@ -116,7 +116,10 @@ def add_incidents(
     risk = before.risk if before else 0
     for incident in counted:
         risk = scale.add(risk, incident.priority, incident.timestamp)
-    long_ago = 0 if retention.days else int(moment) // DAY_SECONDS - _DAYS_KEPT
+    last = max([*([before.last] if before else []), *(each.timestamp for each in counted)], key=Decimal)
+    # A clock that was wrong by years must not make everything too old: the last incident knows better.
+    today = min(int(moment) // DAY_SECONDS, day_of(last))
+    long_ago = 0 if retention.days else today - _DAYS_KEPT
     added = Counter(
         (day if (day := day_of(each.timestamp)) >= long_ago else LONG_AGO, kind_of(each)) for each in counted
     )
@@ -124,7 +127,6 @@ def add_incidents(
     for (day, kind), count in before.counts.items() if before else ():
         if day >= first_day:
             counts[day if day >= long_ago else LONG_AGO, kind] += count
-    last = max([*([before.last] if before else []), *(each.timestamp for each in counted)], key=Decimal)
     return EmployeeSummary(risk, last, counts), added
 
 

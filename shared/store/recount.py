@@ -7,7 +7,7 @@ up to whom all is counted, and entries change those alone. Readers get no number
 
 from collections.abc import Callable, Iterator, Sequence
 from heapq import nsmallest
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 
 from shared.domain.employee_summary import CountedIncident, add_incidents, first_day_shown
@@ -37,13 +37,18 @@ from shared.store.overviews import change_overview, read_overview
 from shared.store.state import State, read_state, record_summaries
 from shared.store.table import Item, Table
 
-# Counted at once: in a second or so of a small function.
+# Counted at once: in a second or so of a small function. Whoever has more incidents makes a portion alone.
 _PORTION = 1_000
+_PORTION_INCIDENTS = 20_000
 # Few employees have several incidents; what is read beyond a portion is read again.
 _ITEMS_A_REQUEST = 2 * _PORTION
 # Above all sort keys, which begin with a digit.
 _LAST = ":"
 _ATTRIBUTES = ("sk", "priority", "type", "json")
+
+
+class _NoTimeLeftError(Exception):
+    """The rest of the poll's time is for others."""
 
 
 def is_current(state: State, basis: Basis) -> bool:
@@ -65,7 +70,7 @@ def recount(table: Table, basis: Basis, *, has_time: Callable[[], bool]) -> bool
             return False
         overview = _count_portion(table, overview, moment)
     if overview and overview.is_short:
-        overview = _fill_top(table, overview, moment)
+        overview = _fill_top(table, overview, moment, has_time)
     if overview is None:
         return False
     return overview.name == state.summaries or record_summaries(table, overview.name, at=state.projected)
@@ -73,20 +78,29 @@ def recount(table: Table, basis: Basis, *, has_time: Callable[[], bool]) -> bool
 
 def _find_or_begin(table: Table, state: State, basis: Basis) -> Overview | None:
     here = read_overview(table, state.projected)
-    if here and here.sequence == state.projected and here.basis == basis:
+    known = int(state.summaries.partition(":")[0] or 0)
+    is_of_entry = here is not None and here.sequence == state.projected
+    if here and is_of_entry and here.basis == basis and here.generation >= known:
         return here
     other = read_overview(table, state.projected + 1)
-    known = int(state.summaries.partition(":")[0] or 0)
     generation = max([known, *(each.generation for each in (here, other) if each)])
-    revision = here.revision + 1 if here and here.sequence == state.projected else 0
-    begun = Overview(state.projected, basis, generation + 1, revision)
-    return begun if change_overview(table, begun) else None
+    revision = here.revision + 1 if here and is_of_entry else 0
+    return _begin(table, Overview(state.projected, basis, generation + 1, revision))
+
+
+def _begin(table: Table, begun: Overview) -> Overview | None:
+    """Begin a generation; None if others have changed something meanwhile.
+
+    The state knows of it first: a poll may be about to make the next overview from the one before, while
+    employees are of this generation already. Nobody may take that overview for whole.
+    """
+    is_known = record_summaries(table, f"{begun.generation}:", at=begun.sequence)
+    return begun if is_known and change_overview(table, begun) else None
 
 
 def _count_portion(table: Table, overview: Overview, moment: float) -> Overview | None:
     """Count the next employees; None if others have changed something meanwhile."""
-    employees = _read_employees_incidents(table, overview)
-    portion = list(islice(employees, _PORTION))
+    portion, up_to = _read_portion(table, overview)
     counted: list[StoredSummary] = []
     for employee_id, incidents in portion:
         added = add_incidents(
@@ -105,7 +119,6 @@ def _count_portion(table: Table, overview: Overview, moment: float) -> Overview 
     if not all(written):
         return _begin_above(table, overview, [each.employee_id for each in counted])
     changes = [Change(each.employee_id, None, each.now, each.now.counts) for each in counted if each.now]
-    up_to = f"{portion[-1][0]:0>{EMPLOYEE_WIDTH}}" if len(portion) == _PORTION else EVERYBODY
     after = overview.after(overview.sequence, changes, moment=moment)._replace(up_to=up_to)
     return after if change_overview(table, after) else None
 
@@ -115,8 +128,23 @@ def _begin_above(table: Table, overview: Overview, employee_ids: Sequence[str]) 
     generation = max(each.generation for each in read_employees(table, employee_ids).values())
     if generation <= overview.generation:
         return None
-    begun = Overview(overview.sequence, overview.basis, generation + 1, overview.revision + 1)
-    return begun if change_overview(table, begun) else None
+    return _begin(table, Overview(overview.sequence, overview.basis, generation + 1, overview.revision + 1))
+
+
+def _read_portion(
+    table: Table, overview: Overview
+) -> tuple[Sequence[tuple[str, Sequence[CountedIncident]]], str]:
+    """The next employees with their incidents, and up to whom all are counted with them."""
+    portion: list[tuple[str, Sequence[CountedIncident]]] = []
+    incidents_read = 0
+    for employee_id, incidents in _read_employees_incidents(table, overview):
+        incidents_read += len(incidents)
+        if portion and incidents_read > _PORTION_INCIDENTS:
+            return portion, f"{portion[-1][0]:0>{EMPLOYEE_WIDTH}}"
+        portion.append((employee_id, incidents))
+        if len(portion) == _PORTION:
+            return portion, f"{employee_id:0>{EMPLOYEE_WIDTH}}"
+    return portion, EVERYBODY
 
 
 def _read_employees_incidents(
@@ -144,12 +172,19 @@ def _counted(item: Item) -> CountedIncident:
     return CountedIncident(item["priority"]["S"], item["type"]["S"], timestamp)
 
 
-def _fill_top(table: Table, overview: Overview, moment: float) -> Overview | None:
-    """Look for who is on top among all employees; None if others have changed something meanwhile."""
+def _fill_top(
+    table: Table, overview: Overview, moment: float, has_time: Callable[[], bool]
+) -> Overview | None:
+    """Look for who is on top among all employees; None if others have changed something meanwhile.
+
+    Those who are on top are the right ones: where the time is over before all are looked at, they stay alone.
+    """
     first_day = first_day_shown(overview.basis.retention, moment)
 
     def ranked() -> Iterator[Ranked]:
         for stored in read_all_employees(table):
+            if not has_time():
+                raise _NoTimeLeftError
             if stored.generation != overview.generation:
                 continue
             summary = summary_at(stored, overview.sequence)
@@ -160,6 +195,8 @@ def _fill_top(table: Table, overview: Overview, moment: float) -> Overview | Non
         highest = nsmallest(MAX_ON_TOP + 1, ranked(), key=lambda each: each.place)
     except TooNewError:
         return None
+    except _NoTimeLeftError:
+        return overview
     top, floor = choose_top(highest, None)
     filled = overview._replace(top=top, floor=floor, revision=overview.revision + 1)
     return filled if change_overview(table, filled) else None

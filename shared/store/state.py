@@ -20,7 +20,8 @@ class State(NamedTuple):
     ``projected`` is 0 before the first poll that took anything in; ``committed_at`` is empty until then.
     ``erased`` is the sequence of the last entry that erased anything: what was read before, at whatever
     snapshot, may hold it still. Those up to ``settled`` nobody can undo any more. ``summaries`` is the name
-    of the overview that readers may use (:mod:`shared.store.overviews`), empty while there is none.
+    of the overview that readers may use (:mod:`shared.store.overviews`), empty while there is none, ``"3:"``
+    while the third generation is counted.
     """
 
     projected: int = 0

@@ -87,7 +87,10 @@ def expected(entries: Sequence[Entry], erasure: Entry, *, settled: bool) -> Dump
     state = {**table["STATE", "STATE"], "erased": sequence}
     if settled:
         del table["ERASURES", f"{erasure.sequence:020}"]
-        del table["EMPLOYEES", f"{7:020}"]
+        for employee_id in {
+            each.traces.employee_id for each in erasure.decisions if isinstance(each, Erased) and each.traces
+        }:
+            del table["EMPLOYEES", f"{employee_id:0>20}"]
         state["settled"] = sequence
     return table | {("STATE", "STATE"): state}
 

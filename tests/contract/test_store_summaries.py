@@ -16,18 +16,24 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from shared.domain import overview as overviews_domain
-from shared.domain.employee_summary import EmployeeSummary, first_day_shown
+from shared.domain.employee_summary import (
+    CountedIncident,
+    EmployeeSummary,
+    day_of,
+    first_day_shown,
+    kind_of,
+)
 from shared.domain.incident import INCIDENT_TYPES, PRIORITIES, Incident
 from shared.domain.journal import Attributed, Decision, Entry, Unattributed
-from shared.domain.overview import Basis, Overview
+from shared.domain.overview import Basis, DayCounts, Overview
 from shared.domain.retention import Retention
 from shared.domain.rfc3339 import format_rfc3339
 from shared.domain.risk import DEFAULT_SCALE, RiskScale
 from shared.store import recount as recounting
-from shared.store.employees import read_all_employees, summary_at
+from shared.store.employees import pack_counts, read_all_employees, summary_at
 from shared.store.entries import commit_entry, read_entry
 from shared.store.erasure import SETTLED_AFTER_SECONDS, settle_erasures
-from shared.store.overviews import read_overview_at
+from shared.store.overviews import pack_days, read_overview_at
 from shared.store.projection import project_committed, project_entry
 from shared.store.recount import recount
 from shared.store.state import read_state
@@ -510,6 +516,36 @@ def test_whoever_counts_anew_may_sleep_anywhere(happening: str, monkeypatch: pyt
     assert slept >= 8
 
 
+@pytest.mark.parametrize("portions", [1, 3, 50])
+def test_a_basis_that_is_taken_back_while_a_poll_sleeps(
+    portions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll makes the next overview from one of before the other count, which has come to some employees by
+    then: nobody takes the old overview for whole beside them.
+    """
+    monkeypatch.setattr(recounting, "_PORTION", 2)
+    for employee_id in ("1", "30303"):
+        for at in range(1, 9):
+            table, _ = in_memory()
+            service = Service(table, Basis())
+            service.recount()
+            with_a_past(service)
+            service.commit([Attributed(service.make(0, "high", "other"), employee_id)])
+            sleeper = PausingPoll(table, service.project, at=at)
+            sleeper.start()
+            before, service.basis = service.basis, Basis(RiskScale((5, 5, 5, 1), 3), Retention())
+            service.recount(portions=portions)
+            service.check()
+            sleeper.wake()
+            service.project()
+            service.check()
+            service.basis = before
+            service.check()
+            for _ in range(3):
+                service.recount()
+            assert service.check()
+
+
 def test_half_an_entry_is_not_counted_twice() -> None:
     """Its incidents are in the table already when everything is counted as of the entry before."""
     table, _ = in_memory()
@@ -594,3 +630,77 @@ def test_a_clock_that_is_wrong_for_one_poll_costs_nothing() -> None:
     some_more(service)
     service.project()
     assert service.check()
+
+
+def test_what_is_taken_in_by_a_clock_that_is_wrong_counts_on_its_days() -> None:
+    """Ten years ahead where all is kept: it counts as any other, and goes with an erasure."""
+    table, _ = in_memory()
+    service = Service(table, Basis())
+    service.recount()
+    with_a_past(service)
+    right = service.now
+    incident = service.make(0, "high", "other")
+    service.now += 3_650 * DAY
+    service.commit([Attributed(incident, "1")])
+    service.project()
+    service.now = right + 60
+    assert service.check()
+    service.erase("1")
+    service.project()
+    assert service.check()
+
+
+def test_a_portion_is_not_more_than_can_be_counted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where employees have many incidents, there are fewer employees in it; whoever has more than a portion
+    makes one alone.
+    """
+    monkeypatch.setattr(recounting, "_PORTION_INCIDENTS", 4)
+    table, _ = in_memory()
+    service = Service(table, Basis())
+    for employee_id, count in zip("123456", (1, 3, 1, 9, 1, 1), strict=True):
+        many = [Attributed(service.make(n, "low", "other"), employee_id) for n in range(count)]
+        service.commit(many)
+        service.project()
+    up_to = []
+    while not service.recount(portions=1):
+        overview = read_overview_at(table, read_state(table).projected)
+        assert overview
+        up_to.append(overview.up_to.lstrip("0"))
+    assert up_to == ["2", "3", "4"]
+    assert service.check()
+
+
+def test_looking_for_who_is_on_top_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are counted; that fewer are on top than could be is no reason to let Lambda end the poll."""
+    monkeypatch.setattr(overviews_domain, "SHOWN_ON_TOP", 3)
+    monkeypatch.setattr(overviews_domain, "MAX_ON_TOP", 3)
+    monkeypatch.setattr(recounting, "MAX_ON_TOP", 3)
+    table, _ = in_memory()
+    service = Service(table, Basis())
+    service.recount()
+    with_a_past(service)
+    for employee_id in ("10", "30303"):
+        service.erase(employee_id)
+        service.project()
+    assert service.recount(portions=1)
+    overview = service.overview()
+    assert overview
+    assert overview.is_short
+    assert service.recount()
+    overview = service.overview()
+    assert overview
+    assert not overview.is_short
+    assert service.check()
+
+
+def test_what_is_stored_of_kinds_is_fixed() -> None:
+    """Numbers in the table stand for priorities and types by their places, and rows have as many columns: a
+    name that comes, goes or moves makes all that is stored wrong, unless all is counted anew.
+    """
+    counted = [CountedIncident("high", "other", "86400.5"), CountedIncident("low", "denial", "172800")]
+    counts = {(day_of(each.timestamp), kind_of(each)): 3 for each in counted}
+    assert pack_counts(counts).hex() == "011403010003"
+    row = DayCounts((1, 2, 3, 4), (5, 6, 7, 8, 9, 10, 11), 12)
+    assert pack_days({7: row}).hex() == "01070102030405060708090a0b0c"
+    assert PRIORITIES == ("low", "medium", "high", "critical")
+    assert ",".join(INCIDENT_TYPES) == "denial,intrusion,executable,misuse,unauthorized,probing,other"

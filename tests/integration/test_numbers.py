@@ -12,11 +12,16 @@ import pytest
 
 from benchmarks.data import Past, make_table
 from benchmarks.scale import measure_polls
+from functions.poller.poll import Poller
 from local.simulator import Simulator, SimulatorSettings
+from scripts.erase import erase
+from shared.domain import overview as overviews_domain
 from shared.domain.incident import INCIDENT_TYPES, PRIORITIES
+from shared.domain.overview import Basis
 from shared.domain.retention import Retention
 from shared.domain.risk import RiskScale
 from shared.store import recount as recounting
+from shared.store.employees import bury_employee
 from tests.fakes import Clock, MemoryDynamoDB, item_size
 from tests.integration.conftest import exact_json
 
@@ -420,3 +425,113 @@ def test_polls_keep_to_their_budget() -> None:
     assert polls["20"]["write_units"] <= 3 * 20 + 30
     assert all(item_size(item) <= 1024 for item in memory.items_of("EMPLOYEES"))
     assert len(list(memory.items_of("SUMMARY"))) == 2
+
+
+# ---------------------------------------------------------------- between one state and the next
+
+
+def test_who_is_gone_already_makes_room_for_the_next(history: Any, reader: Any) -> None:
+    """An erasure shows before the state moves on: those behind move up, nobody of them is left out."""
+    serve(history, *(misuse(number, number / 1_000) for number in range(1, 111)))
+    history.poll()
+    bury_employee(history._table, "2", sequence=history.state()["projected"] + 1, moment=NOW)
+    rows = reader.get("/employees", limit="4").json["employees"]
+    assert [row["employee_id"] for row in rows] == ["1", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("path", ["/employees", "/summary"])
+def test_another_retention_is_another_answer(
+    path: str, history: Any, reader: Any, make_reader: Callable[..., Any]
+) -> None:
+    """From the deployment on: clients bring ETags of before."""
+    serve(history, misuse(7, 1), misuse(8, 20))
+    history.poll()
+    etag = reader.get(path).headers["ETag"]
+    after = make_reader(history.client, clock=history.clock, retention=Retention(10))
+    assert after.get(path, headers={"If-None-Match": etag}).status == 200
+
+
+def test_what_the_shorter_retention_has_left_is_not_shown(
+    make_history: Callable[..., Any], make_reader: Callable[..., Any]
+) -> None:
+    """Until all is counted anew for a longer one: of two employees with the same past none has more."""
+    history = make_history(clock=Clock(NOW), retention=Retention(10))
+    serve(history, misuse(7, 5), misuse(7, 1), misuse(8, 5), misuse(8, 1))
+    history.poll()
+    history.clock.now += 8 * DAY
+    serve(history, misuse(8, -8))
+    history.poll()
+    reader = make_reader(history.client, clock=history.clock, retention=Retention(400))
+    for rows in (walk(reader), reader.get("/employees").json["employees"]):
+        assert {row["employee_id"]: row["incidents"] for row in rows} == {"7": 1, "8": 2}
+    assert reader.get("/summary", days="400").json["incidents"] == 3
+
+
+def test_an_answer_that_is_short_for_a_moment_is_never_not_modified(
+    history: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is filled up without an entry: whoever asks with its ETag would not learn of that for an hour."""
+    monkeypatch.setattr(overviews_domain, "SHOWN_ON_TOP", 3)
+    monkeypatch.setattr(overviews_domain, "MAX_ON_TOP", 3)
+    monkeypatch.setattr(recounting, "MAX_ON_TOP", 3)
+    serve(history, *(misuse(number, number) for number in range(1, 6)))
+    history.poll()
+    assert erase(history._table, "1", history.retention, ask=None, clock=history.clock) == 0
+    short = reader.get("/employees", limit="3")
+    assert [row["employee_id"] for row in short.json["employees"]] == ["2", "3"]
+    etag = short.headers["ETag"]
+    assert reader.get("/employees", "HEAD", limit="3").headers["ETag"] == etag
+    assert recounting.recount(history._table, Basis(), has_time=lambda: True)
+    full = reader.get("/employees", headers={"If-None-Match": etag}, limit="3")
+    assert [row["employee_id"] for row in full.json["employees"]] == ["2", "3", "4"]
+    etag = full.headers["ETag"]
+    assert reader.get("/employees", headers={"If-None-Match": etag}, limit="3").status == 304
+
+
+def test_a_scale_that_is_taken_back_is_counted_without_news(
+    history: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment that fails is rolled back: the numbers of before come back with the next poll, though the
+    other count was only begun and the upstream has nothing new.
+    """
+    serve(history, misuse(7, 1), misuse(8, 2))
+    history.poll()
+    before = reader.get("/employees").json["employees"]
+    right, history.scale = history.scale, RiskScale((50, 3, 7, 15), 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(recounting, "_count_portion", lambda *_: None)
+        history.poll()
+    assert reader.get("/employees").json["code"] == "summaries_not_ready"
+    history.scale = right
+    history.clock.now += 60
+    history.poll()
+    assert reader.get("/employees").json["employees"] == before
+
+
+def test_a_count_goes_on_without_news_and_then_costs_nothing(
+    history: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An overview that is begun anew on the same basis looks current from the state alone."""
+    serve(history, misuse(7, 1), misuse(8, 2))
+    history.poll()
+    for number in "01":
+        history.client.delete_item(
+            TableName=history.client.table_name, Key={"pk": {"S": "SUMMARY"}, "sk": {"S": number}}
+        )
+    poller = Poller(
+        table=history._table,
+        upstream=history.upstream,
+        retention=history.retention,
+        concurrency=1,
+        clock=history.clock,
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(recounting, "_count_portion", lambda *_: None)
+        poller.poll(seconds_left=240)
+    assert reader.get("/summary").json["code"] == "summaries_not_ready"
+    for requests_about_numbers in (True, False):
+        history.clock.now += 60
+        history.client.requests.clear()
+        poller.poll(seconds_left=240)
+        assert reader.get("/summary").json["incidents"] == 2
+        assert ("INCIDENTS" in str(history.client.requests)) is requests_about_numbers
