@@ -52,7 +52,9 @@ def _poll_with_news(results: Results) -> Verdict:
         for poll in polls
     }
     text = ", ".join(f"{count:,} for {new:,} new" for new, count in sorted(units.items()))
-    return f"{text}, at every size", all(count <= 3 * new + 30 for new, count in units.items())
+    return f"{text}, of nearly as many employees, at the size where it is most", all(
+        count <= 3 * new + 30 for new, count in units.items()
+    )
 
 
 def page_ratio(size: Mapping[str, Any]) -> float:

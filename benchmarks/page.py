@@ -127,6 +127,7 @@ def _peers(results: Results) -> str:
     names = {
         "reader": "this reader, all pages of a walk at limit=500, a snapshot not seen before",
         "floor": "the same queries signed before, over a bare connection, parsed as JSON, and nothing made of it",
+        "grouping": "what the reader makes of those answers, from memory: groups, limits, JSON",
         "first_version": "the first version's dictionary, `json.dumps` alone",
         "first_version_flask": "the same through Flask and `jsonify`, as the first version did",
     }
@@ -141,7 +142,9 @@ def _peers(results: Results) -> str:
     ]
     return f"""All {results["incidents"]:,} incidents, once. The first version is a stand-in
 (`benchmarks/first_version.py`): all in a dictionary of the process, written as JSON for each request, in one
-answer. It asks no database, has no ids, and loses everything with its process.
+answer. It asks no database, has no ids, and loses everything with its process. Two parts of what the reader does
+are measured by themselves; {results["queries"]} pages with their requests, states, cursors and headers come on top, each as much as the same
+page again costs ([above](#reading)).
 
 {_table(("who", "milliseconds of CPU", "bytes", "MB"), rows)}"""
 

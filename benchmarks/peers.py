@@ -35,7 +35,10 @@ def run() -> dict[str, Any]:
             walk.run(10)
             server.count()
             walk.run()
-            bodies = [body for operation, body, _ in server.count().last if operation == "Query"]
+            asked = [
+                (body, answer) for operation, body, answer in server.count().last if operation == "Query"
+            ]
+        bodies, answers = [body for body, _ in asked], [answer for _, answer in asked]
         measured = measure_in_turn(
             {
                 "reader": Subject(
@@ -43,6 +46,12 @@ def run() -> dict[str, Any]:
                 ),
                 "floor": Subject(
                     "benchmarks.readers", "query_over_http", {"bodies": bodies}, environment=environment
+                ),
+                "grouping": Subject(
+                    "benchmarks.readers",
+                    "group_from_memory",
+                    {"answers": answers, "limit": 500},
+                    environment=environment,
                 ),
                 "first_version": Subject("benchmarks.first_version", "answer_from_memory", memory),
                 "first_version_flask": Subject(
@@ -52,4 +61,8 @@ def run() -> dict[str, Any]:
             rounds=_ROUNDS,
             times=_TIMES,
         )
-    return {"incidents": INCIDENTS, "peers": {name: each.to_json() for name, each in measured.items()}}
+    return {
+        "incidents": INCIDENTS,
+        "queries": len(bodies),
+        "peers": {name: each.to_json() for name, each in measured.items()},
+    }

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection
 from itertools import cycle
@@ -121,6 +122,46 @@ def query_over_http(bodies: list[str]) -> Work:
         return sum(len(json.loads(call_dynamodb(connection, "Query", body))["Items"]) for body in bodies)
 
     return Work(ask)
+
+
+def group_from_memory(answers: list[str], limit: int) -> Work:
+    """What the reader makes of the answers to a walk's queries, all pages of it, without asking anybody."""
+    from functions.api.walk import Position, Snapshot, Walk
+    from functions.api.walker import Walker
+    from shared.domain.grouping import render_groups
+    from shared.domain.retention import Retention
+
+    table: Any = _Remembered([item for answer in answers for item in json.loads(answer)["Items"]])
+    walker = Walker(table, Retention(0))
+    walk = Walk(Snapshot(1, "2026-01-01T00:00:00Z", True, 0))
+
+    def group() -> int:
+        size, start, is_over = 0, None, False
+        while not is_over:
+            page = walker.read_page(walk, start, limit=limit)
+            size += len(render_groups(page.groups))
+            start = page.next and Position(page.next.sort_key)
+            is_over = start is None
+        return size
+
+    return Work(group)
+
+
+class _Remembered:
+    """As much of a table as a walk asks for, of items that were parsed before."""
+
+    def __init__(self, items: list[dict[str, Any]]) -> None:
+        by_key = {item["sk"]["S"]: item for item in items}
+        self._keys = sorted(by_key)
+        self._items = [by_key[key] for key in self._keys]
+
+    def query_page(
+        self, pk: str, *, between: tuple[str, str], after: str | None, limit: int, **_: Any
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """The next ``limit`` items."""
+        begin = bisect_right(self._keys, after) if after else bisect_left(self._keys, between[0])
+        end = begin + limit
+        return self._items[begin:end], self._keys[end - 1] if end < len(self._keys) else None
 
 
 def parse_json(texts: list[str]) -> Work:

@@ -144,7 +144,7 @@ def make_report(attempted_at: float, *, failed: bool = False) -> PollReport:
 class TestState:
     def test_an_empty_table_has_the_empty_state(self, store: Table) -> None:
         """Before the first poll: nothing projected, nothing counted, no source ever taken."""
-        assert read_state(store) == State(0, "", Totals(0, 0), "", 0, 0, 0, 0, 0, PollReport())
+        assert read_state(store) == State(0, "", Totals(0, 0), "", 0, 0, "", 0, 0, 0, PollReport())
 
     def test_it_moves_on_by_one(self, store: Table) -> None:
         """Only the entry after the last one moves the state; all others leave it untouched."""
