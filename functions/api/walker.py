@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import repeat
 from typing import NamedTuple
 
@@ -244,20 +243,20 @@ class _GrowingPage:
         return False
 
 
-@dataclass(slots=True)
 class _Search:
     """A page under way: what it has, the sort key that was looked at last, the size of the next request.
 
     Where its last employee had to be cut, also the counts of their incidents so far, and up to which key.
     """
 
-    page: _GrowingPage
-    after: str | None = None
-    at_least: int = 1
-    requests: int = 0
-    filled: bool = False
-    counts: Counter[str] = field(default_factory=Counter)
-    counted_up_to: str | None = None
+    def __init__(self, page: _GrowingPage) -> None:
+        self.page = page
+        self.after: str | None = None
+        self.at_least = 1
+        self.requests = 0
+        self.filled = False
+        self.counts: Counter[str] = Counter()
+        self.counted_up_to: str | None = None
 
     @property
     def needs_counting(self) -> bool:

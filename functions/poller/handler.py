@@ -8,12 +8,14 @@ gc.disable()
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.poller.composition import built
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = Logger()
 
@@ -26,7 +28,7 @@ gc.enable()
 
 
 @logger.inject_lambda_context
-def lambda_handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+def lambda_handler(event: Mapping[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Poll once. The event is EventBridge's, and nothing of it is used: any event means "now".
 
     Returns the :class:`functions.poller.poll.PollSummary` as JSON.

