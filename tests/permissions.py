@@ -1,8 +1,8 @@
 """What the functions' code asks of AWS, recorded from botocore while the tests run, and what roles allow.
 
-The recorder hangs in botocore itself, so that each call counts which a real client makes, whoever made the
-client: on the emulators, never a fake's. A call belongs to the function whose code is on the stack, also when
-a thread of the store makes it; what a test asks for itself belongs to none.
+The recorder hangs in botocore itself, and in what goes past its client, so that each call counts which is
+really made, whoever made the client: on the emulators, never a fake's. A call belongs to the function whose
+code is on the stack, also when a thread of the store makes it; what a test asks for itself belongs to none.
 """
 
 import functools
@@ -16,6 +16,8 @@ from types import FrameType
 from typing import Any
 
 import botocore.client
+
+from shared.direct_reads import DirectReads
 
 FUNCTIONS = {"poller": "PollerRole", "api": "ApiRole"}
 
@@ -89,6 +91,16 @@ class Recorder:
                 )
             return call(client, operation, parameters)
 
+        send = DirectReads.send
+
+        @functools.wraps(send)
+        def recorded_send(
+            reads: DirectReads, operation: str, request: Any, parameters: Mapping[str, Any]
+        ) -> bytes | None:
+            if function := self._function():
+                self.uses |= set(read_uses(function, "dynamodb", operation, parameters))
+            return send(reads, operation, request, parameters)
+
         @functools.wraps(submit)
         def submitted(
             pool: ThreadPoolExecutor, work: Callable[..., Any], /, *arguments: Any, **named: Any
@@ -97,6 +109,7 @@ class Recorder:
             return submit(pool, self._in_the_name_of, function, work, *arguments, **named)
 
         botocore.client.BaseClient._make_api_call = recorded_call  # type: ignore[attr-defined]  # in no stub
+        DirectReads.send = recorded_send  # type: ignore[method-assign]  # watched
         ThreadPoolExecutor.submit = submitted  # type: ignore[method-assign]  # watched
 
     def _in_the_name_of(self, function: str, work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
